@@ -1,0 +1,1 @@
+"""Commands: instantiate and call, no logic."""

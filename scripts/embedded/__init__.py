@@ -1,0 +1,1 @@
+"""How the embedded policy and process reward model are made: tokenizer, data, models, evaluation."""

@@ -1,0 +1,1 @@
+"""Benchmarks, one file each: the docstring opens with one real row."""
