@@ -1,0 +1,224 @@
+"""Trains the embedded policy and process reward model from nothing, or measures the committed ones.
+
+    python -m ponder.scripts.train_embedded                # train both, write them to --out, then measure
+    python -m ponder.scripts.train_embedded --evaluate     # measure only
+
+One base model learns true arithmetic. The policy is the base, tuned on a noisy teacher; the reward model is the base
+with two more layers, tuned to tell right steps from wrong ones. Every draw is seeded. See docs/embedded.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+from transformers import Qwen2ForCausalLM
+
+from ponder.scripts.embedded import evaluate, models, vocabulary
+from ponder.scripts.embedded.data import Chains, lesson
+from ponder.scripts.embedded.mistakes import Labelled, corrupt, gold_steps, label, split
+from ponder.tasks.arithmetic import Chain
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "tasks" / "embedded"
+BATCH_TOKENS = 3072
+BASE_STEPS, POLICY_STEPS, PRM_STEPS, MINING_STEPS, MINING_ROUNDS = 2000, 700, 2500, 700, 3
+CURRICULUM = ((0.15, 3), (0.5, 8), (1.0, 18))
+SAMPLED_LENGTHS = (2, 4, 6, 6, 8, 10, 13, 16)
+
+log = logging.getLogger("train_embedded")
+
+
+def train_language(
+    model: Qwen2ForCausalLM, steps: int, clean: bool, seed: int, curriculum: bool, factor: float
+) -> Qwen2ForCausalLM:
+    """Teaches a language model the clean or the noisy teacher's solutions.
+
+    Args:
+        model: trained in place.
+        steps: number of updates.
+        clean: which teacher.
+        seed: of the data.
+        curriculum: begin with short problems.
+        factor: of the learning rates.
+    """
+    rng = np.random.default_rng(seed)
+    optimiser = models.Muon(model)
+    begin = time.monotonic()
+    for step in range(steps):
+        progress = step / steps
+        longest = next(n for until, n in CURRICULUM if progress < until) if curriculum else CURRICULUM[-1][1]
+        ids, weights = (torch.from_numpy(x) for x in lesson(rng, BATCH_TOKENS, int(rng.integers(1, longest + 1)), clean))
+        logits = model(input_ids=ids[:, :-1], use_cache=False).logits
+        losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        weight = weights[:, 1:].flatten()
+        loss = (losses * weight).sum() / weight.sum()
+        loss.backward()
+        optimiser.step(factor * _schedule(step, steps))
+        if step % 100 == 0 or step == steps - 1:
+            results = losses.detach()[weight > 1].mean().item()
+            log.info("step %d loss %.4f results %.4f seconds %.0f", step, loss.item(), results, time.monotonic() - begin)
+    return model.eval()
+
+
+def _schedule(step: int, steps: int) -> float:
+    return min(1.0, (step + 1) / 20, (1 - step / steps) / 0.4 + 0.02)
+
+
+def draw(policy: Qwen2ForCausalLM, n: int, problems: int, samples: int, seed: int) -> list[tuple[Chain, list[list[int]]]]:
+    """Solutions by the policy to training problems of n operations."""
+    chains = Chains.draw(np.random.default_rng(seed), problems, n)
+    drawn = models.sample(policy, torch.from_numpy(chains.prompts()), samples, 7 * n + 12, seed)
+    return list(zip(chains.chains(), drawn, strict=True))
+
+
+def policy_rows(policy: Qwen2ForCausalLM, seed: int) -> list[Labelled]:
+    """Labelled policy samples of all lengths."""
+    rows = []
+    for k, n in enumerate(SAMPLED_LENGTHS):
+        for chain, solutions in draw(policy, n, 400, 8, seed + k):
+            rows += [label(chain, split(s)) for s in solutions if split(s)]
+    return rows
+
+
+def mine(policy: Qwen2ForCausalLM, prm: models.RewardModel, seed: int) -> list[Labelled]:
+    """Policy samples that fool the reward model: it believes a wrong one, or doubts a right one, at its last step."""
+    hard = []
+    for k, (n, problems) in enumerate(((4, 100), (6, 250), (10, 100), (16, 60))):
+        rows = []
+        for chain, solutions in draw(policy, n, problems, 64, seed + k):
+            rows += [label(chain, split(s)) for s in solutions if split(s)]
+        scores = models.score(prm, (row.ids for row in rows), vocabulary.ID[vocabulary.MARK])
+        fooled = [row for row, steps in zip(rows, scores, strict=True) if abs(steps[-1] - row.right[-1]) > 0.2]
+        believed = sum(not row.right[-1] for row in fooled)
+        log.info("mined n=%d: %d of %d, %d of them wrong but believed", n, len(fooled), len(rows), believed)
+        hard += fooled
+    return hard
+
+
+def synthetic_row(rng: random.Random) -> Labelled:
+    """A right or corrupted solution to a training problem, of any length."""
+    n = rng.choice(range(1, 19)) if rng.random() < 0.5 else rng.choice(SAMPLED_LENGTHS)
+    seed = rng.getrandbits(32)
+    chain = next(c for k in range(100) for c in Chains.draw(np.random.default_rng(seed + k), 1, n).chains())
+    steps = gold_steps(chain) if rng.random() < 0.25 else corrupt(chain, rng)
+    return label(chain, steps, stripped=rng.random() < 0.15)
+
+
+def train_prm(
+    prm: models.RewardModel, steps: int, pools: list[tuple[float, Callable[[random.Random], Labelled]]], seed: int, factor: float
+) -> models.RewardModel:
+    """Teaches the reward model step labels, with the local labels and the true results as auxiliary tasks.
+
+    Args:
+        prm: trained in place.
+        steps: number of updates.
+        pools: how often to draw from which source of rows.
+        seed: of the data.
+        factor: of the learning rates.
+    """
+    prm.train()
+    optimiser = models.Muon(prm)
+    begin = time.monotonic()
+    batches = _batches(pools, random.Random(seed))
+    for step in range(steps):
+        rows = next(batches)
+        ids = torch.full((len(rows), max(len(row.ids) for row in rows)), vocabulary.ID[vocabulary.PAD])
+        for k, row in enumerate(rows):
+            ids[k, : len(row.ids)] = torch.tensor(row.ids)
+        labels, local, results = prm(ids)
+        marks = torch.tensor([(k, at) for k, row in enumerate(rows) for at in row.marks]).T
+        right = torch.tensor([r for row in rows for r in row.right])
+        # Steps after the first wrong one are easy; the first wrong one is what the model is for.
+        weight = torch.tensor([_weight(row.right, k) for row in rows for k in range(len(row.right))])
+        losses = F.cross_entropy(labels[marks[0], marks[1]], right.long(), reduction="none")
+        main = (losses * weight).sum() / weight.sum()
+        truth = torch.tensor([r for row in rows for r in row.local])
+        side = F.cross_entropy(local[marks[0], marks[1]], truth.long())
+        known = torch.tensor([(k, at, token) for k, row in enumerate(rows) for at, token in row.results]).T
+        table = F.cross_entropy(results[known[0], known[1]], known[2])
+        (main + 0.5 * side + 0.5 * table).backward()
+        optimiser.step(factor * _schedule(step, steps))
+        if step % 100 == 0 or step == steps - 1:
+            log.info(
+                "step %d labels %.4f local %.4f results %.4f seconds %.0f",
+                step, main.item(), side.item(), table.item(), time.monotonic() - begin,
+            )  # fmt: skip
+    return prm.eval()
+
+
+def _weight(right: list[bool], k: int) -> float:
+    if right[k]:
+        return 1.0
+    return 3.0 if k == 0 or right[k - 1] else 0.3
+
+
+def _batches(
+    pools: list[tuple[float, Callable[[random.Random], Labelled]]], rng: random.Random
+) -> Iterator[list[Labelled]]:
+    """Batches of rows of like length, about BATCH_TOKENS tokens each."""
+    shares = [share for share, _ in pools]
+    while True:
+        rows = [rng.choices(pools, shares)[0][1](rng) for _ in range(2000)]
+        rows.sort(key=lambda row: len(row.ids))
+        batches: list[list[Labelled]] = [[]]
+        for row in rows:
+            if (len(batches[-1]) + 1) * len(row.ids) > BATCH_TOKENS:
+                batches.append([])
+            batches[-1].append(row)
+        rng.shuffle(batches)
+        yield from batches
+
+
+def train(out: Path, seed: int) -> None:
+    """Trains everything and writes it below `out`: policy/ and prm/."""
+    torch.manual_seed(seed)
+    base = Qwen2ForCausalLM(models.config(models.POLICY_LAYERS))
+    log.info("base: %d parameters", sum(p.numel() for p in base.parameters()))
+    train_language(base, BASE_STEPS, clean=True, seed=seed + 1, curriculum=True, factor=1.0)
+    prm = models.RewardModel.grown(base)
+    policy = train_language(base, POLICY_STEPS, clean=False, seed=seed + 2, curriculum=False, factor=0.5)
+    models.save_policy(policy, out / "policy")
+    vocabulary.save(out / "policy")
+    policy = models.load_policy(out / "policy")
+
+    seen, hard = policy_rows(policy, seed + 1000), list[Labelled]()
+    log.info("reward model: %d parameters, %d policy samples", sum(p.numel() for p in prm.parameters()), len(seen))
+    train_prm(prm, PRM_STEPS, [(0.6, synthetic_row), (0.4, lambda r: r.choice(seen))], seed + 3, 1.0)
+    for number in range(MINING_ROUNDS):
+        hard += mine(policy, prm, seed + 2000 + 100 * number)
+        sources = [(0.4, synthetic_row), (0.3, lambda r: r.choice(seen)), (0.3 if hard else 0.0, lambda r: r.choice(hard))]
+        train_prm(prm, MINING_STEPS, sources, seed + 4 + number, 0.5)
+    models.save_prm(prm, out / "prm")
+    vocabulary.save(out / "prm")
+
+
+def main() -> None:
+    """Parses the command line and runs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder of policy/ and prm/")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--evaluate", action="store_true", help="measure only")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(message)s",
+        handlers=[logging.StreamHandler(), logging.FileHandler("train_embedded.log", mode="w")],
+    )
+    torch.set_num_threads(args.threads)
+    if not args.evaluate:
+        train(args.out, args.seed)
+    evaluate.report(args.out, log)
+
+
+if __name__ == "__main__":
+    main()
