@@ -1,0 +1,210 @@
+"""Statistics of stored samples: accuracy at smaller N, intervals, paired differences.
+
+Pure functions of numbers. One question's independent samples form a `Pool`; accuracy at k < n is an
+expectation over all size-k subsets of it, so it never depends on the order in which samples were stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb, isnan
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from ponder.types import Floats
+
+EXACT = 2000  # up to this many subsets are enumerated; beyond it, as many random ones are averaged
+Interval = tuple[float, float]
+Values = Mapping[Hashable, Sequence[float]]  # by problem: its accuracy in [0, 1] under each seed
+
+
+class Expectation(NamedTuple):
+    """An expected accuracy and its Monte-Carlo standard error (0 when exact)."""
+
+    value: float
+    stderr: float = 0.0
+
+
+class Difference(NamedTuple):
+    """A mean paired difference over common problems, its 95 % interval, and the p-value of no difference."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+    questions: int
+    test: Literal["McNemar", "sign-flip"]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Independent samples of one question.
+
+    Attributes:
+        answers: the answer of each sample; None where none was parsed, which is never right.
+        correct: whether it is right.
+        log_weights: its weight in a vote and its rank in best-of-k, in nats; NaN is the lowest.
+    """
+
+    answers: Sequence[str | None]
+    correct: Sequence[bool]
+    log_weights: Sequence[float]
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    @property
+    def rows(self) -> list[tuple[str | None, float, bool]]:
+        """(answer, log weight, right) in a canonical order, parsed ones first."""
+        weights = (-np.inf if isnan(weight) else weight for weight in self.log_weights)
+        rows = zip(self.answers, weights, (bool(right) for right in self.correct), strict=True)
+        return sorted(
+            ((a, w, right and a is not None) for a, w, right in rows),
+            key=lambda row: (row[0] is None, row[0] or "", *row[1:]),
+        )
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """Probability that k of n samples, drawn without replacement, hold one of the c right ones.
+
+    1 - C(n-c, k)/C(n, k) as a stable product (Chen et al. 2021, arXiv:2107.03374).
+
+    Raises:
+        ValueError: unless 0 <= c <= n and 1 <= k <= n.
+    """
+    _check(n, k)
+    if not 0 <= c <= n:
+        raise ValueError(f"c={c} right samples: c must lie in 0..n={n}")
+    return 1.0 if n - c < k else float(1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1)))
+
+
+def best_of_k(pool: Pool, k: int) -> Expectation:
+    """Expected accuracy of the best of k samples by weight: exact, ties in random order, unparsed last."""
+    n = len(pool)
+    _check(n, k)
+    groups: dict[tuple[bool, float], list[bool]] = {}
+    for answer, weight, right in pool.rows:
+        groups.setdefault((answer is not None, -np.inf if answer is None else weight), []).append(right)
+    value, below = 0.0, 0
+    for _, group in sorted(groups.items()):
+        upto = below + len(group)  # the best is in this group: all k lie below its end, but not all below its start
+        value += (comb(upto, k) - comb(below, k)) / comb(n, k) * sum(group) / len(group)
+        below = upto
+    return Expectation(value)
+
+
+def vote_at_k(pool: Pool, k: int, by: Literal["majority", "weighted_vote"], seed: int = 0) -> Expectation:
+    """Expected accuracy of a vote among k samples, over all size-k subsets.
+
+    A majority tie goes to the higher summed weight, a tie of weights to the higher count. What is tied even then
+    counts as a fair draw: the expectation of "first seen" over all orders. An unparsed answer never wins.
+
+    Args:
+        pool: the samples.
+        k: the subset size.
+        by: count answers, or sum their weights.
+        seed: of the random subsets, used when there are more than `EXACT`.
+    """
+    n = len(pool)
+    _check(n, k)
+    rows = [row for row in pool.rows if row[0] is not None]
+    if not rows:
+        return Expectation(0.0)
+    names = {answer: i for i, answer in enumerate(dict.fromkeys(answer for answer, _, _ in rows))}
+    member = np.zeros((n, len(names)))  # sample x answer; the unparsed samples, last, belong to none
+    member[np.arange(len(rows)), [names[answer] for answer, _, _ in rows]] = 1.0
+    rights = np.array([right for _, _, right in rows], dtype=np.float64)
+    share = member[: len(rows)].T @ rights / member.sum(axis=0)
+    chosen = _subsets(n, k, seed)
+    log_weights = np.full(n, -np.inf)
+    log_weights[: len(rows)] = [weight for _, weight, _ in rows]
+    logs = np.where(chosen > 0, log_weights, -np.inf)
+    top = logs.max(axis=1, keepdims=True)
+    weights = np.exp(logs - np.where(np.isfinite(top), top, 0.0))
+    counts, sums = chosen @ member, np.round(weights @ member, 12)
+    wins = counts > 0
+    for tally in (counts, sums) if by == "majority" else (sums, counts):
+        tally = np.where(wins, tally, -1.0)
+        wins &= tally == tally.max(axis=1, keepdims=True)
+    values = (wins @ share) / np.maximum(wins.sum(axis=1), 1)
+    exact = comb(n, k) <= EXACT
+    return Expectation(float(values.mean()), 0.0 if exact else float(values.std(ddof=1) / np.sqrt(len(values))))
+
+
+def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
+    """Wilson score interval of a proportion (Wilson 1927)."""
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n}: need n >= 1 and 0 <= successes <= n")
+    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    p, slack = successes / n, z * z / n
+    centre, half = p + slack / 2, z * float(np.sqrt(p * (1 - p) / n + slack / (4 * n)))
+    return max(0.0, (centre - half) / (1 + slack)), min(1.0, (centre + half) / (1 + slack))
+
+
+def mean_interval(values: Values, seed: int = 0) -> tuple[float, Interval]:
+    """Mean accuracy over problems, and its 95 % interval.
+
+    Wilson where each problem has one value and all are 0 or 1; otherwise a bootstrap over problems, since seeds of
+    one problem are not independent. Where all problems have the same 0 or 1, Wilson over problems serves again.
+    """
+    means = np.array([np.mean(of_problem) for of_problem in values.values()])
+    single = all(len(of_problem) == 1 for of_problem in values.values())
+    if np.isin(means, (0.0, 1.0)).all() and (single or np.ptp(means) == 0):
+        return float(means.mean()), wilson(float(means.sum()), len(means))
+    return float(means.mean()), _bootstrap(means, seed, (0.0, 1.0))
+
+
+def paired(a: Values, b: Values, seed: int = 0) -> Difference:
+    """Mean of a minus b over their common problems.
+
+    The interval is a bootstrap over problems. The p-value is two-sided: exact McNemar where both have one 0/1 value a
+    problem, otherwise a sign-flip permutation test (exact up to 13 problems that differ, 10,000 seeded flips beyond).
+
+    Raises:
+        ValueError: no problem in common.
+    """
+    common = [problem for problem in a if problem in b]
+    if not common:
+        raise ValueError("the two groups have no problem in common")
+    deltas = np.array([np.mean(a[problem]) - np.mean(b[problem]) for problem in common])
+    flips = deltas[np.abs(deltas) > 1e-12]
+    binary = all(len(of[problem]) == 1 and of[problem][0] in (0.0, 1.0) for of in (a, b) for problem in common)
+    low, high = _bootstrap(deltas, seed, (-1.0, 1.0))
+    p = 1.0
+    if binary and len(flips):
+        p = float(stats.binomtest(int((flips > 0).sum()), len(flips)).pvalue)
+    elif len(flips) > 1:
+        rng, mean = np.random.default_rng(seed), np.mean
+        test = stats.permutation_test((flips,), mean, permutation_type="samples", n_resamples=9999, batch=500, rng=rng)
+        p = float(test.pvalue)
+    return Difference(float(deltas.mean()), low, high, p, len(common), "McNemar" if binary else "sign-flip")
+
+
+def _bootstrap(values: Floats, seed: int, widest: Interval) -> Interval:
+    if len(values) < 2:
+        return widest
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    method = "BCa" if len(values) <= 1000 else "percentile"  # the jackknife of BCa is quadratic
+    found = stats.bootstrap((values,), np.mean, batch=500, method=method, rng=np.random.default_rng(seed))
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def _subsets(n: int, k: int, seed: int) -> Floats:
+    """Rows of 0/1 that choose k of n: all of them, or `EXACT` random ones."""
+    if comb(n, k) <= EXACT:
+        chosen = np.array(list(combinations(range(n), k)))
+    else:
+        chosen = np.argpartition(np.random.default_rng(seed).random((EXACT, n)), k, axis=1)[:, :k]
+    mask = np.zeros((len(chosen), n))
+    np.put_along_axis(mask, chosen, 1.0, axis=1)
+    return mask
+
+
+def _check(n: int, k: int) -> None:
+    if not 1 <= k <= n:
+        raise ValueError(f"k={k} of n={n} samples: k must lie in 1..n")

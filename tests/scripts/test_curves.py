@@ -1,0 +1,227 @@
+"""ponder-curves end to end on small hand-written rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ponder.scripts import curves
+
+Cost = dict[str, dict[str, float]]
+
+
+def cost(n: int) -> Cost:
+    return {
+        "policy": {"samples": n, "new_tokens": 10 * n, "flops": 100.0 * n, "verifier_tokens": 0, "verifier_calls": 0},
+        "verifier": {"verifier_tokens": 5 * n, "verifier_calls": n, "flops": 7.0 * n},
+    }
+
+
+def row(
+    problem: str, answers: Sequence[str | None], weights: Sequence[float], select: str, **more: Any
+) -> dict[str, Any]:
+    """A row whose right answer is "a"; the stored answers are those of argmax and of a plain majority."""
+    best = answers[max(range(len(answers)), key=lambda i: weights[i])]
+    top = max(answers, key=answers.count)
+    chosen = {"argmax": best, "majority": top, "weighted_vote": top, "sample": answers[0]}
+    return {
+        "run_id": "r",
+        "config_hash": select + str(len(answers)),
+        "git_commit": None,
+        "seed": 0,
+        "problem_id": problem,
+        "prompt": "?",
+        "meta": {},
+        "gold_known": True,
+        "traces": [{"answer": a, "correct": a == "a", "score": w} for a, w in zip(answers, weights, strict=True)],
+        "population": [[i, w] for i, w in enumerate(weights)],
+        "reports": [],
+        "answers": {name: {"answer": a, "correct": a == "a"} for name, a in chosen.items()},
+        "select": select,
+        "cost": cost(len(answers)),
+        "seconds": 2.0,
+        "error": None,
+        **more,
+    }
+
+
+def failed(problem: str, select: str, **more: Any) -> dict[str, Any]:
+    nothing: dict[str, Any] = {"traces": [], "population": [], "answers": {}, "cost": {}, "seconds": 0.1}
+    nothing |= {"error": {"type": "SamplerError", "message": "gone"}}
+    return row(problem, ["b"], [0.0], select) | nothing | more
+
+
+def write(folder: Path, search: str, n: int, rows: list[dict[str, Any]], tail: str = "", **config: Any) -> Path:
+    folder.mkdir(parents=True)
+    settings = {"search": {"name": search}, "budget": {"n": n}, "task": {"name": "toy"}, "seed": 0, **config}
+    about = {"run_id": "r", "config": settings, "git_commit": None, "questions": len({r["problem_id"] for r in rows})}
+    (folder / "run.json").write_text(json.dumps(about))
+    (folder / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows) + tail)
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    best = [
+        row("p1", ["a", "b", "b", "b"], [0.9, 0.1, 0.2, 0.3], "argmax"),
+        row("p2", ["a", "a", "b", None], [0.1, 0.2, 0.9, 0.5], "argmax"),
+        failed("p3", "argmax"),
+        failed("p4", "argmax"),
+        row("p4", ["a", "a", "a", "a"], [0.5] * 4, "argmax"),
+    ]
+    write(tmp_path / "best", "best_of_n", 4, best, tail='{"problem_id": "p5", "tra')
+    for seed in (0, 1):
+        weights = [0.0, -1.0, -2.0, -3.0]
+        particles = [
+            row(f"p{i}", ["a" if i > seed else "b"] * 4, weights, "weighted_vote", seed=seed) for i in range(1, 5)
+        ]
+        write(tmp_path / f"particles{seed}", "particle_filtering", 4, particles)
+    return tmp_path
+
+
+def points(runs: Path, **more: Any) -> dict[tuple[str, int], curves.Point]:
+    return {(p.method, p.n): p for p in curves.summarise([runs], **more)}
+
+
+def test_stored_answers(runs: Path) -> None:
+    found = points(runs)
+    best = found["best_of_n · argmax", 4]
+    assert (best.accuracy, best.questions, best.failed, best.seeds, best.source) == (0.5, 4, 1, 1, "run")
+    assert (best.new_tokens, best.verifier_tokens, best.verifier_calls) == (30.0, 15.0, 3.0)
+    assert best.flops == pytest.approx(107.0 * 3)
+    assert best.seconds == pytest.approx((3 * 2.0 + 0.1) / 4)
+    assert best.low < best.accuracy < best.high
+    particles = found["particle_filtering · weighted_vote", 4]
+    assert (particles.accuracy, particles.questions, particles.seeds) == (7 / 8, 4, 2)
+    assert ("particle_filtering · weighted_vote", 1) not in found
+
+
+def test_smaller_n_comes_from_subsets(runs: Path) -> None:
+    found = points(runs, at=[1, 2])
+    alone = (1 / 4 + 2 / 4 + 0 + 1) / 4
+    for method in ("best_of_n · argmax", "best_of_n · weighted_vote", "self_consistency · majority", "pass@k"):
+        assert found[method, 1].accuracy == pytest.approx(alone)
+        assert "N=4" in found[method, 1].source
+    pairs = found["pass@k", 2]
+    assert pairs.accuracy == pytest.approx((1 / 2 + 5 / 6 + 0 + 1) / 4)
+    assert found["best_of_n · argmax", 2].pass_at == pytest.approx({1: alone, 2: pairs.accuracy})
+    assert found["best_of_n · argmax", 2].new_tokens == pytest.approx(15.0)
+    assert found["pass@k", 4].accuracy == 0.75
+    voted = found["self_consistency · majority", 4]
+    assert (voted.accuracy, voted.verifier_tokens, voted.flops, voted.seconds) == (0.5, 0.0, 300.0, None)
+
+
+def test_a_run_at_a_smaller_n_is_preferred(runs: Path) -> None:
+    write(runs / "best1", "best_of_n", 1, [row("p1", ["a"], [0.5], "argmax")])
+    found = points(runs, at=[1, 2])
+    assert found["best_of_n · argmax", 1].source == "run"
+    assert found["best_of_n · argmax", 2].source == "from N=4"
+
+
+def test_padding_is_not_counted(tmp_path: Path) -> None:
+    padded = row("p1", ["a", "b"], [0.5, 0.1], "argmax", population=[[0, 0.5], [1, 0.1], [0, 0.5], [0, 0.5]])
+    write(tmp_path / "run", "best_of_n", 4, [padded])
+    assert points(tmp_path)["pass@k", 1].accuracy == 0.5
+
+
+def test_table_and_figure(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    curves.main([str(runs), "x=n", f"out={runs / 'figures'}"])
+    shown = capsys.readouterr().out
+    for text in ("best_of_n · argmax", "particle_filtering · weighted_vote", "from N=4", "0.500 ["):
+        assert text in shown
+    assert "N=4: particle_filtering · weighted_vote - self_consistency · majority = +0.375" in shown
+    assert "N=4: best_of_n · weighted_vote - self_consistency · majority" in shown
+    first = [(runs / "figures" / name).read_bytes() for name in ("curves.png", "curves.svg")]
+    assert first[0].startswith(b"\x89PNG")
+    assert "toy · 4 questions · 2 seeds" not in shown
+    curves.main([str(runs), "x=n", f"out={runs / 'figures'}"])
+    assert first == [(runs / "figures" / name).read_bytes() for name in ("curves.png", "curves.svg")]
+
+
+@pytest.mark.parametrize("x", list(curves.AXES))
+def test_every_axis(runs: Path, x: str) -> None:
+    curves.main([str(runs), f"x={x}", "y=error"])
+    assert (runs / "curves.png").stat().st_size > 5000
+    assert (runs / "curves.svg").stat().st_size > 5000
+
+
+def test_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    curves.main([str(runs / "best"), "format=json", "at=2"])
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert {p["method"] for p in found} >= {"best_of_n · argmax", "pass@k"}
+    wanted = {"low", "high", "questions", "seeds", "new_tokens", "verifier_tokens", "verifier_calls", "flops"}
+    assert wanted | {"seconds", "failed", "source", "pass_at"} <= found[0].keys()
+    assert "wrote" in captured.err
+    assert (runs / "best" / "curves.svg").exists()
+
+
+def test_order_of_samples_does_not_matter(tmp_path: Path) -> None:
+    answers, weights = ["a", "b", None, "c", "a", "b"], [0.3, 0.3, 0.9, 0.1, 0.2, 0.2]
+    write(tmp_path / "one" / "run", "best_of_n", 6, [row("p", answers, weights, "argmax")])
+    write(tmp_path / "two" / "run", "best_of_n", 6, [row("p", answers[::-1], weights[::-1], "argmax")])
+    one, two = (points(tmp_path / name, at=[1, 2, 3, 5]) for name in ("one", "two"))
+    assert all(two[key] == point for key, point in one.items() if point.source != "run")
+
+
+def test_groups_keep_models_apart(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(runs / "other", "best_of_n", 4, [row("p1", ["a"] * 4, [0.5] * 4, "argmax", config_hash="o")], model="big")
+    assert points(runs)["best_of_n · argmax", 4].accuracy == pytest.approx((1 + 0 + 0 + 1) / 4)
+    assert "pools different configurations" in capsys.readouterr().err
+    assert points(runs, group="model")["big: best_of_n · argmax", 4].questions == 1
+
+
+def test_notes_about_what_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [row("p1", ["a"], [0.0], "argmax"), row("p2", ["a"], [0.0], "argmax", gold_known=False)]
+    folder = write(tmp_path / "run", "best_of_n", 1, rows)
+    text = (folder / "rows.jsonl").read_text()
+    (folder / "rows.jsonl").write_text("{broken\n" + text)
+    about = json.loads((folder / "run.json").read_text()) | {"questions": 9}
+    (folder / "run.json").write_text(json.dumps(about))
+    (point,) = (p for p in curves.summarise([folder]) if p.method == "best_of_n · argmax")
+    assert point.questions == 1
+    notes = capsys.readouterr().err
+    assert "rows.jsonl:1 is no row" in notes
+    assert "2 of 9 questions" in notes
+    assert "1 rows without a gold answer" in notes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{runs}", "z=3"], ["'z'", "'z=3'", "allowed keys: x, y, group"]),
+        (["{runs}", "x=time"], ["x=time", "new_tokens", "flops"]),
+        (["{runs}", "format=xml"], ["format=xml", "table, json"]),
+        (["{runs}", "at=1,zero"], ["at=1,zero", "whole numbers"]),
+        (["{runs}", "--x"], ["--x"]),
+        (["{runs}/nowhere"], ["nowhere does not exist"]),
+        (["{runs}/empty"], ["no rows.jsonl under"]),
+        (["{runs}/bare"], ["run.json is missing"]),
+        ([], ["no folder given"]),
+    ],
+)
+def test_mistakes(runs: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]) -> None:
+    (runs / "empty").mkdir()
+    if "bare" in "".join(arguments):
+        (runs / "bare").mkdir()
+        (runs / "bare" / "rows.jsonl").write_text("{}\n")
+    with pytest.raises(SystemExit) as caught:
+        curves.main([argument.format(runs=runs) for argument in arguments])
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert all(word in message for word in words), message
+
+
+def test_a_folder_named_like_an_override(tmp_path: Path) -> None:
+    folder = write(tmp_path / "search=best_of_n", "best_of_n", 1, [row("p1", ["a"], [0.0], "argmax")])
+    curves.main([str(folder)])
+    assert (folder / "curves.png").exists()
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    curves.main(["--help"])
+    assert "usage: ponder-curves DIR" in capsys.readouterr().out
