@@ -40,6 +40,15 @@ class Difference(NamedTuple):
     test: Literal["McNemar", "sign-flip"]
 
 
+class Sample(NamedTuple):
+    """One sample: its answer, standing (2 finished, 1 cut off, 0 no answer), weight, and whether it is right."""
+
+    answer: str
+    standing: int
+    log_weight: float
+    right: bool
+
+
 @dataclass(frozen=True)
 class Pool:
     """Independent samples of one question.
@@ -48,23 +57,32 @@ class Pool:
         answers: the answer of each sample; None where none was parsed, which is never right.
         correct: whether it is right.
         log_weights: its weight in a vote and its rank in best-of-k, in nats; NaN is the lowest.
+        finished: whether the model ended it; all did if None. As in `search/select.py`, a cut-off sample
+            can win only where no finished one has an answer.
     """
 
     answers: Sequence[str | None]
     correct: Sequence[bool]
     log_weights: Sequence[float]
+    finished: Sequence[bool] | None = None
 
     def __len__(self) -> int:
+        """How many samples there are."""
         return len(self.answers)
 
     @property
-    def rows(self) -> list[tuple[str | None, float, bool]]:
-        """(answer, log weight, right) in a canonical order, parsed ones first."""
-        weights = (-np.inf if isnan(weight) else weight for weight in self.log_weights)
-        rows = zip(self.answers, weights, (bool(right) for right in self.correct), strict=True)
+    def samples(self) -> list[Sample]:
+        """The samples in a canonical order, those without an answer last."""
+        finished = [True] * len(self) if self.finished is None else self.finished
+        rows = zip(self.answers, finished, self.log_weights, self.correct, strict=True)
         return sorted(
-            ((a, w, right and a is not None) for a, w, right in rows),
-            key=lambda row: (row[0] is None, row[0] or "", *row[1:]),
+            (
+                Sample("", 0, -np.inf, False)
+                if answer is None
+                else Sample(answer, 1 + bool(done), -np.inf if isnan(weight) else weight, bool(right))
+                for answer, done, weight, right in rows
+            ),
+            key=lambda sample: (sample.standing == 0, sample),
         )
 
 
@@ -86,9 +104,9 @@ def best_of_k(pool: Pool, k: int) -> Expectation:
     """Expected accuracy of the best of k samples by weight: exact, ties in random order, unparsed last."""
     n = len(pool)
     _check(n, k)
-    groups: dict[tuple[bool, float], list[bool]] = {}
-    for answer, weight, right in pool.rows:
-        groups.setdefault((answer is not None, -np.inf if answer is None else weight), []).append(right)
+    groups: dict[tuple[int, float], list[bool]] = {}
+    for sample in pool.samples:
+        groups.setdefault((sample.standing, sample.log_weight), []).append(sample.right)
     value, below = 0.0, 0
     for _, group in sorted(groups.items()):
         upto = below + len(group)  # the best is in this group: all k lie below its end, but not all below its start
@@ -111,18 +129,17 @@ def vote_at_k(pool: Pool, k: int, by: Literal["majority", "weighted_vote"], seed
     """
     n = len(pool)
     _check(n, k)
-    rows = [row for row in pool.rows if row[0] is not None]
-    if not rows:
+    samples = [sample for sample in pool.samples if sample.standing]
+    if not samples:
         return Expectation(0.0)
-    names = {answer: i for i, answer in enumerate(dict.fromkeys(answer for answer, _, _ in rows))}
-    member = np.zeros((n, len(names)))  # sample x answer; the unparsed samples, last, belong to none
-    member[np.arange(len(rows)), [names[answer] for answer, _, _ in rows]] = 1.0
-    rights = np.array([right for _, _, right in rows], dtype=np.float64)
-    share = member[: len(rows)].T @ rights / member.sum(axis=0)
-    chosen = _subsets(n, k, seed)
-    log_weights = np.full(n, -np.inf)
-    log_weights[: len(rows)] = [weight for _, weight, _ in rows]
-    logs = np.where(chosen > 0, log_weights, -np.inf)
+    names = {answer: i for i, answer in enumerate(dict.fromkeys(sample.answer for sample in samples))}
+    member = np.zeros((len(samples), len(names)))
+    member[np.arange(len(samples)), [names[sample.answer] for sample in samples]] = 1.0
+    share = member.T @ np.array([float(sample.right) for sample in samples]) / member.sum(axis=0)
+    chosen = _subsets(n, k, seed)[:, : len(samples)]  # those without an answer, last, have no voice
+    done = chosen * np.array([float(sample.standing == 2) for sample in samples])
+    chosen = np.where(done.any(axis=1, keepdims=True), done, chosen)
+    logs = np.where(chosen > 0, np.array([sample.log_weight for sample in samples]), -np.inf)
     top = logs.max(axis=1, keepdims=True)
     weights = np.exp(logs - np.where(np.isfinite(top), top, 0.0))
     counts, sums = chosen @ member, np.round(weights @ member, 12)

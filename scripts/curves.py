@@ -130,6 +130,7 @@ class Row:
             [traces[index]["answer"] for index, _ in population],
             [bool(traces[index]["correct"]) for index, _ in population],
             [float("nan") if weight is None else weight for _, weight in population],
+            [bool(traces[index].get("finished", True)) for index, _ in population],
         )
 
     def stored(self, select: str) -> Expectation:
@@ -142,11 +143,11 @@ class Row:
         if not k:
             return Expectation(0.0)
         if select == COVERAGE:
-            return Expectation(pass_at_k(len(pool), sum(right for _, _, right in pool.rows), k))
+            return Expectation(pass_at_k(len(pool), sum(sample.right for sample in pool.samples), k))
         if select == "argmax":
             return best_of_k(pool, k)
         if select == MAJORITY:  # self-consistency has no verifier, not even to break a tie
-            pool = Pool(pool.answers, pool.correct, [0.0] * len(pool))
+            pool = Pool(pool.answers, pool.correct, [0.0] * len(pool), pool.finished)
         by: Literal["majority", "weighted_vote"] = "weighted_vote" if select == "weighted_vote" else "majority"
         return vote_at_k(pool, k, by, seed=zlib.crc32(self.problem[1].encode()))
 

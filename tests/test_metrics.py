@@ -121,6 +121,13 @@ def test_unparsed_answers_never_win() -> None:
     assert best_of_k(unparsed, 1).value == vote_at_k(unparsed, 1, "weighted_vote").value == 0.0
 
 
+def test_cut_off_samples_win_only_alone() -> None:
+    answers, weights = ["a", "b", "b"], [-5.0, 0.0, 0.0]
+    mixed = Pool(answers, [True, False, False], weights, finished=[True, False, False])
+    for found in (best_of_k(mixed, 2), vote_at_k(mixed, 2, "majority"), vote_at_k(mixed, 2, "weighted_vote")):
+        assert found.value == pytest.approx(2 / 3)
+
+
 def test_far_smaller_weights_still_rank() -> None:
     drawn: list[Sample] = [("c", 0.0), ("a", -900.0), ("b", -901.0), ("b", -901.0)]
     assert vote_at_k(pool(drawn), 3, "weighted_vote").value == pytest.approx(np.mean([0, 0, 0, 1]))
