@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from math import comb, isnan
 from typing import Literal, NamedTuple
@@ -70,7 +71,7 @@ class Pool:
         """How many samples there are."""
         return len(self.answers)
 
-    @property
+    @cached_property
     def samples(self) -> list[Sample]:
         """The samples in a canonical order, those without an answer last."""
         finished = [True] * len(self) if self.finished is None else self.finished
