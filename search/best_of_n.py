@@ -40,6 +40,6 @@ class BestOfN:
         population = Population.equal(await ctx.sample(problem, self.n))
         ctx.report(population)
         scores = await ctx.score(population.traces)
-        population = population.reweight(self.weight(scores, np.ones(self.n)))
+        population = population.reweight(self.weight(scores, np.ones(len(scores))))
         ctx.report(population)
         return population

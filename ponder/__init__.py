@@ -1,0 +1,29 @@
+"""ponder: inference-time scaling and reasoning search.
+
+Example:
+    from ponder import Problem, solve
+"""
+
+from ponder.errors import PonderError, UserError
+from ponder.ledger import Budget, BudgetExhausted
+from ponder.protocols import Until
+from ponder.runner import Solution, solve, solve_async
+from ponder.types import Cost, Population, Problem, Score, Step, Trace
+
+__version__ = "0.1.0"
+__all__ = [
+    "Budget",
+    "BudgetExhausted",
+    "Cost",
+    "Population",
+    "PonderError",
+    "Problem",
+    "Score",
+    "Solution",
+    "Step",
+    "Trace",
+    "Until",
+    "UserError",
+    "solve",
+    "solve_async",
+]

@@ -1,0 +1,295 @@
+"""Context: everything that a strategy may do, and where all of it is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+from ponder.batching import Batcher
+from ponder.errors import SamplerError, UserError, VerifierError
+from ponder.ledger import BudgetExhausted, Ledger
+from ponder.protocols import Sampler, Until, Verifier
+from ponder.types import Cost, Floats, Population, Problem, Score, Step, Trace
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True)
+class Report:
+    """An anytime point: what was spent when the population looked like this."""
+
+    cost: dict[str, Cost]
+    seconds: float
+    population: Population
+
+
+class Scorer:
+    """A verifier as Context uses it: batched across questions, checked, its errors named.
+
+    Args:
+        verifier: any object with `score`, sync or async. A sync one runs in a thread, one
+            batch at a time, so that it never holds up the engine.
+        max_size: the most traces in one call.
+    """
+
+    def __init__(self, verifier: Verifier, max_size: int = 512) -> None:
+        self.verifier = verifier
+        self.name = type(verifier).__name__
+        self.overlap = inspect.iscoroutinefunction(verifier.score)
+        self.batch: Batcher[Trace, float] = Batcher(self._score, max_size=max_size, overlap=self.overlap)
+
+    def quote(self, trace: Trace) -> Cost:
+        """The most that scoring a trace can cost."""
+        quote = getattr(self.verifier, "quote", None)
+        return Cost(verifier_calls=1) + (quote(trace) if quote else Cost())
+
+    async def _score(self, traces: list[Trace]) -> Sequence[float]:
+        try:
+            if self.overlap:
+                scores = list(await self.verifier.score(traces))  # type: ignore[misc]
+            else:
+                scores = list(await asyncio.to_thread(self.verifier.score, traces))  # type: ignore[arg-type]
+        except VerifierError:
+            raise
+        except Exception as error:
+            raise VerifierError(f"{self.name}.score raised {type(error).__name__}: {error}") from error
+        if len(scores) != len(traces):
+            raise VerifierError(f"{self.name}.score returned {len(scores)} scores for {len(traces)} traces")
+        if not all(math.isfinite(score) for score in scores):
+            raise VerifierError(f"{self.name}.score returned a score that is not finite")
+        return scores
+
+
+class Context:
+    """One question's hands: sample, step, score, probe, report.
+
+    Args:
+        samplers: by role: "policy", and where a strategy asks for them "draft", "judge".
+        scorers: by role: "verifier" and whatever else conf binds.
+        ledger: this question's account.
+        rng: this question's source of chance; every request's seed comes from it.
+        step: where one step ends.
+        solution: where a whole solution ends; its `max_tokens` bounds a trace.
+        max_steps: the most steps in a trace that is built step by step.
+        attempts: how often a failing request is tried, with exponential backoff.
+    """
+
+    def __init__(
+        self,
+        *,
+        samplers: Mapping[str, Sampler],
+        scorers: Mapping[str, Scorer],
+        ledger: Ledger,
+        rng: np.random.Generator,
+        step: Until,
+        solution: Until,
+        max_steps: int = 40,
+        attempts: int = 4,
+        backoff: float = 0.1,
+    ) -> None:
+        self.ledger = ledger
+        self.rng = rng
+        self.reports: list[Report] = []
+        self._samplers = samplers
+        self._scorers = scorers
+        self._step = step
+        self._solution = solution
+        self._max_steps = max_steps
+        self._attempts = attempts
+        self._backoff = backoff
+        self._scores: dict[tuple[str, Trace], float] = {}
+
+    async def sample(self, start: Problem | Trace, n: int, *, role: str = "policy") -> list[Trace]:
+        """Draws n whole solutions, split into the steps that `step` would have made.
+
+        Returns:
+            n traces; fewer if the budget ended after some of them.
+
+        Raises:
+            BudgetExhausted: the budget does not allow even one.
+        """
+        trace = start if isinstance(start, Trace) else Trace(start)
+        if not trace.alive:
+            return [trace] * n
+        split = getattr(self._sampler(role), "split", None)
+        try:
+            drawn = await self._draw(trace, n, self._within(self._solution, trace), role, self._seed())
+        except _Cut as cut:
+            if not cut.steps:
+                raise
+            drawn = cut.steps
+        grown = [
+            replace(trace, steps=(*trace.steps, *(split(trace, step, self._step) if split else [step])))
+            for step in drawn
+        ]
+        return [replace(one, closed=not one.finished) for one in grown]
+
+    async def step(self, traces: Sequence[Trace], fan_out: int = 1, *, role: str = "policy") -> list[Trace]:
+        """Moves each trace one step, in `fan_out` ways; ended traces pass through, at no cost.
+
+        Equal traces share one request. A trace that reaches the step or token limit comes
+        back closed.
+
+        Returns:
+            The children in the order of their parents; an ended parent stands once.
+        """
+        wanted = Counter(trace for trace in traces if trace.alive)
+        draws = {
+            trace: self._draw(trace, count * fan_out, self._within(self._step, trace), role, self._seed())
+            for trace, count in wanted.items()
+        }
+        drawn = dict(zip(draws, await _gather(draws.values()), strict=True))
+        children = {trace: iter([self._grown(trace, step) for step in steps]) for trace, steps in drawn.items()}
+        moved: list[Trace] = []
+        for trace in traces:
+            moved.extend([next(children[trace]) for _ in range(fan_out)] if trace.alive else [trace])
+        return moved
+
+    async def score(self, traces: Sequence[Trace], *, role: str = "verifier") -> Floats:
+        """Scores traces, shape (len(traces),); a trace scored before costs nothing.
+
+        Raises:
+            BudgetExhausted: a ceiling on verifier work would be passed.
+            VerifierError: the verifier failed or returned what is no score.
+        """
+        scorer = self._scorer(role)
+        new = list(dict.fromkeys(trace for trace in traces if (role, trace) not in self._scores))
+        if new:
+            upto = sum((scorer.quote(trace) for trace in new), Cost())
+            async with self.ledger.reserve(role, lambda _: upto, 1, 1) as grant:
+                scores = await scorer.batch(new)
+                spent = sum((score.cost for score in scores if isinstance(score, Score)), Cost())
+                grant.charge(Cost(verifier_calls=len(new)) + spent)
+            self._scores.update(zip(((role, trace) for trace in new), scores, strict=True))
+        return np.array([self._scores[role, trace] for trace in traces], dtype=np.float64)
+
+    async def probe(self, trace: Trace, suffix: str, choices: Sequence[str], *, role: str = "policy") -> Floats:
+        """Next-token probability of each choice after trace + suffix, shape (len(choices),)."""
+        sampler = self._sampler(role)
+        async with self.ledger.reserve(role, lambda tokens: self._quote(sampler, trace, tokens), 1, 1) as grant:
+            found = await self._attempt(role, lambda: sampler.probe(trace, suffix, choices))
+            grant.charge(getattr(found, "cost", Cost(new_tokens=1)))
+        return np.array(found, dtype=np.float64)
+
+    def report(self, population: Population) -> None:
+        """Notes an anytime point; the last one is the answer if the budget ends."""
+        self.reports.append(Report(dict(self.ledger.spent), self.ledger.seconds, population))
+
+    def known_score(self, trace: Trace, role: str = "verifier") -> float | None:
+        """The score that a trace was given, None if it never was; costs nothing."""
+        return self._scores.get((role, trace))
+
+    async def _draw(self, trace: Trace, n: int, until: Until, role: str, seed: int) -> list[Step]:
+        """n steps from one prefix, in as many requests as the budget and the engine force."""
+        sampler = self._sampler(role)
+        begun = 0 if trace.steps else 1
+        steps: list[Step] = []
+
+        def quote(tokens: int) -> Cost:
+            return Cost(samples=begun) + self._quote(sampler, trace, tokens)
+
+        while len(steps) < n:
+            # A follow-up request needs a seed of its own, derived so that it depends on nothing else.
+            request_seed = seed if not steps else int(np.random.default_rng([seed, len(steps)]).integers(2**31))
+            try:
+                async with self.ledger.reserve(role, quote, until.max_tokens, n - len(steps)) as grant:
+                    allowed = replace(until, max_tokens=grant.tokens)
+                    got = await self._request(sampler, trace, grant.count, allowed, role, request_seed)
+                    grant.charge(sum((step.cost for step in got), Cost(samples=begun * len(got))))
+            except BudgetExhausted as error:
+                raise _Cut(str(error), steps) from error
+            cut_by_budget = grant.tokens < until.max_tokens and any(step.why == "length" for step in got)
+            if cut_by_budget:
+                raise _Cut("the budget's last tokens did not finish a step", steps)
+            steps.extend(got)
+        return steps
+
+    async def _request(
+        self, sampler: Sampler, trace: Trace, n: int, until: Until, role: str, seed: int
+    ) -> list[Step]:
+        got = list(await self._attempt(role, lambda: sampler.sample(trace, n, until, seed=seed)))
+        if len(got) > n:
+            raise SamplerError(f"{role}: {type(sampler).__name__} returned {len(got)} completions for {n}")
+        if not got:
+            raise SamplerError(f"{role}: {type(sampler).__name__} returned no completion, {n} were asked for")
+        return got
+
+    async def _attempt(self, role: str, call: Callable[[], Awaitable[Sequence[V]]]) -> Sequence[V]:
+        """Calls the engine, again with backoff if it fails or answers with nothing."""
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self._attempts),
+            wait=wait_exponential(multiplier=self._backoff, max=10.0),
+            retry=retry_if_exception(lambda error: isinstance(error, Exception) and not isinstance(error, UserError)),
+            reraise=True,
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    answer = await call()
+                    if not len(answer):
+                        raise SamplerError("the engine returned nothing")
+                    return answer
+        except (UserError, SamplerError):
+            raise
+        except Exception as error:
+            raise SamplerError(f"{role}: {type(error).__name__}: {error} ({self._attempts} attempts)") from error
+        raise AssertionError("tenacity neither returned nor raised")
+
+    def _grown(self, trace: Trace, step: Step) -> Trace:
+        grown = trace + step
+        full = len(grown) >= self._max_steps or len(grown.token_ids) >= self._solution.max_tokens
+        stuck = step.why == "length" and not step.token_ids
+        return replace(grown, closed=grown.alive and (full or stuck))
+
+    def _within(self, until: Until, trace: Trace) -> Until:
+        """The same end, within what is left of the solution's token limit."""
+        return replace(until, max_tokens=max(1, min(until.max_tokens, self._solution.max_tokens - len(trace.token_ids))))
+
+    def _quote(self, sampler: Sampler, trace: Trace, tokens: int) -> Cost:
+        quote: Callable[[Trace, int], Cost] | None = getattr(sampler, "quote", None)
+        return quote(trace, tokens) if quote else Cost(new_tokens=tokens)
+
+    def _seed(self) -> int:
+        return int(self.rng.integers(2**31))
+
+    def _sampler(self, role: str) -> Sampler:
+        return _bound(self._samplers, role, "model")
+
+    def _scorer(self, role: str) -> Scorer:
+        return _bound(self._scorers, role, "verifier")
+
+
+class _Cut(BudgetExhausted):
+    """The budget ended within a draw; holds the steps that were drawn whole."""
+
+    def __init__(self, message: str, steps: list[Step]) -> None:
+        super().__init__(message)
+        self.steps = steps
+
+
+def _bound(parts: Mapping[str, V], role: str, kind: str) -> V:
+    if role not in parts:
+        raise UserError(f"this strategy needs a {kind} in the role {role!r}", f"bound roles: {', '.join(parts) or 'none'}")
+    return parts[role]
+
+
+async def _gather(work: Iterable[Coroutine[Any, Any, V]]) -> list[V]:
+    """All results in order; the first error, unwrapped, after the others have ended."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except BaseExceptionGroup as group_error:
+        raise _first(group_error) from None
+    return [task.result() for task in tasks]
+
+
+def _first(error: BaseException) -> BaseException:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

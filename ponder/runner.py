@@ -1,0 +1,272 @@
+"""Runner: one coroutine a question, bounded, resumable; and `solve` for a single one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ponder.context import Context, Scorer
+from ponder.errors import PonderError, SamplerError, StrategyError, TaskError, UserError, VerifierError
+from ponder.ledger import Budget, BudgetExhausted, Ledger
+from ponder.protocols import Recorder, Sampler, Strategy, Task, Until, Verifier
+from ponder.records import Row, RowFile, cost_fields, search_fields
+from ponder.types import Cost, Population, Problem, Trace
+
+V = TypeVar("V")
+Select = Callable[[Population, Callable[[Trace], str | None], np.random.Generator], str | None]
+
+STEP = Until(stop=("\n\n",), max_tokens=512)
+SOLUTION = Until(max_tokens=2048)
+
+
+@dataclass
+class Setup:
+    """What all questions of a run share: models, verifiers, ends, ceilings.
+
+    Attributes:
+        samplers: by role; "policy" at least.
+        verifiers: by role; "verifier" for most strategies.
+        step: where a step ends.
+        solution: where a solution ends.
+        max_steps: the most steps of a trace.
+        budget: ceilings for each question.
+        run_budget: ceilings for all questions together.
+        backoff: seconds before a failed request's first repetition.
+    """
+
+    samplers: Mapping[str, Sampler]
+    verifiers: Mapping[str, Verifier] = field(default_factory=dict)
+    step: Until = STEP
+    solution: Until = SOLUTION
+    max_steps: int = 40
+    budget: Budget = field(default_factory=Budget)
+    run_budget: Budget = field(default_factory=Budget)
+    backoff: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.max_steps < 1:
+            raise UserError(f"step.max_steps={self.max_steps} is out of range", "allowed: a whole number from 1")
+        self._scorers = {role: Scorer(verifier) for role, verifier in self.verifiers.items()}
+        self._run_ledger = Ledger(self.run_budget)
+
+    def context(self, problem: Problem, seed: int) -> Context:
+        """A fresh context; its chance depends on the seed and the problem's id alone."""
+        digest = int.from_bytes(hashlib.blake2b(problem.id.encode(), digest_size=8).digest())
+        return Context(
+            samplers=self.samplers,
+            scorers=self._scorers,
+            ledger=Ledger(self.budget, self._run_ledger),
+            rng=np.random.default_rng([seed, digest]),
+            step=self.step,
+            solution=self.solution,
+            max_steps=self.max_steps,
+            backoff=self.backoff,
+        )
+
+
+async def search(strategy: Strategy, problem: Problem, ctx: Context) -> Population:
+    """Runs a strategy on one question; if its budget ends, the last report is the result."""
+    try:
+        return await strategy(problem, ctx)
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if not isinstance(error, BudgetExhausted):
+            raise error from group
+    except BudgetExhausted:
+        pass
+    return ctx.reports[-1].population if ctx.reports else Population((), np.zeros(0))
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What `solve` found.
+
+    Attributes:
+        answer: the selected answer, None if no trace had one.
+        population: the final traces and weights.
+        cost: what was spent, by model role.
+        seconds: wall time.
+    """
+
+    answer: str | None
+    population: Population
+    cost: Mapping[str, Cost]
+    seconds: float
+
+
+def _whole_text(trace: Trace) -> str | None:
+    return trace.text if trace.finished else None
+
+
+async def solve_async(
+    problem: Problem | str,
+    strategy: Strategy,
+    *,
+    sampler: Sampler,
+    select: Select,
+    verifier: Verifier | None = None,
+    answer: Callable[[Trace], str | None] = _whole_text,
+    budget: Budget | None = None,
+    seed: int = 0,
+    step: Until = STEP,
+    solution: Until = SOLUTION,
+    max_steps: int = 40,
+) -> Solution:
+    """Solves one problem in the running event loop; arguments as for `solve`."""
+    if isinstance(problem, str):
+        problem = Problem(id=hashlib.blake2b(problem.encode(), digest_size=8).hexdigest(), prompt=problem)
+    setup = Setup(
+        samplers={"policy": sampler},
+        verifiers={"verifier": verifier} if verifier else {},
+        step=step,
+        solution=solution,
+        max_steps=max_steps,
+        budget=budget or Budget(),
+    )
+    ctx = setup.context(problem, seed)
+    population = await search(strategy, problem, ctx)
+    return Solution(select(population, answer, ctx.rng), population, dict(ctx.ledger.spent), ctx.ledger.seconds)
+
+
+def solve(problem: Problem | str, strategy: Strategy, **settings: Any) -> Solution:
+    """Solves one problem; works in a script, a notebook and inside a running event loop.
+
+    Args:
+        problem: a Problem, or its prompt.
+        strategy: any strategy of `ponder.search`, or yours.
+        **settings: `sampler` and `select` (required), `verifier`, `answer` (a function from
+            a trace to its answer; the whole text if omitted), `budget`, `seed`, `step`,
+            `solution`, `max_steps`; see `solve_async`.
+
+    Returns:
+        The answer with the population behind it and its cost.
+    """
+    return in_background(solve_async(problem, strategy, **settings))
+
+
+async def run(
+    task: Task,
+    strategy: Strategy,
+    setup: Setup,
+    *,
+    rows: RowFile,
+    stamp: Mapping[str, Any],
+    seed: int,
+    select: str,
+    selectors: Mapping[str, Select],
+    recorders: Sequence[Recorder] = (),
+    concurrency: int = 64,
+) -> None:
+    """Runs a strategy over a task; questions that already have a row without error are kept.
+
+    Args:
+        task: the problems and their grading.
+        strategy: called once a question.
+        setup: what all questions share.
+        rows: where finished questions go, and what earlier runs left.
+        stamp: fields for each row: run id, config hash, git commit.
+        seed: the run's seed.
+        select: the name of the configured selector.
+        selectors: all selectors, so that one run answers for each.
+        recorders: told of every row, old ones included.
+        concurrency: the most questions at once.
+
+    Raises:
+        UserError: a mistake that a question brought to light; such a question is no result.
+    """
+    problems = list(task.problems())
+    known = {row["problem_id"]: row for row in rows.rows if row["error"] is None}
+    for recorder in recorders:
+        recorder.start({**stamp, "questions": len(problems)})
+        for problem in problems:
+            if problem.id in known:
+                recorder.row(known[problem.id])
+    gate = asyncio.Semaphore(concurrency)
+
+    async def question(problem: Problem) -> None:
+        async with gate:
+            row = {**stamp, "seed": seed, "problem_id": problem.id, "prompt": problem.prompt, "meta": dict(problem.meta)}
+            row |= await _answered(task, strategy, setup.context(problem, seed), problem, select, selectors)
+            rows.append(row)
+            for recorder in recorders:
+                recorder.row(row)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for problem in problems:
+                if problem.id not in known:
+                    group.create_task(question(problem))
+    except BaseExceptionGroup as error_group:
+        error: BaseException = error_group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from error_group
+    finally:
+        for recorder in recorders:
+            recorder.close()
+
+
+async def _answered(
+    task: Task, strategy: Strategy, ctx: Context, problem: Problem, select: str, selectors: Mapping[str, Select]
+) -> Row:
+    """The rest of a row: the search and its answers, or the error in their place."""
+    error: PonderError | None = None
+    found: Row = {"traces": [], "population": [], "reports": []}
+    answers: dict[str, Any] = {name: {"answer": None, "correct": False} for name in selectors}
+    try:
+        population = await search(strategy, problem, ctx)
+        try:
+            answer_of = {trace: task.answer(trace) for trace in population.traces}
+            for name, selector in selectors.items():
+                chosen = selector(population, answer_of.__getitem__, ctx.rng) if len(population) else None
+                answers[name] = {"answer": chosen, "correct": bool(task.grade(problem, chosen))}
+            found = search_fields(
+                population, ctx.reports, ctx.known_score, task.answer, lambda given: bool(task.grade(problem, given))
+            )
+        except Exception as cause:
+            raise TaskError(f"{type(task).__name__}: {type(cause).__name__}: {cause}") from cause
+    except UserError:
+        raise
+    except (SamplerError, VerifierError, TaskError) as cause:
+        error = cause
+    except Exception as cause:
+        error = StrategyError(f"{type(strategy).__name__}: {type(cause).__name__}: {cause}")
+    return {
+        **found,
+        "answers": answers,
+        "select": select,
+        "cost": cost_fields(ctx.ledger.spent),
+        "seconds": round(ctx.ledger.seconds, 4),
+        "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
+    }
+
+
+_loop_lock = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+
+
+def in_background(work: Coroutine[Any, Any, V]) -> V:
+    """Runs a coroutine on the process's one background event loop, and waits for it.
+
+    One loop for all callers: engines belong to the loop that started them, so notebook
+    cells and the jobs of a multirun share theirs.
+    """
+    global _loop
+    with _loop_lock:
+        if _loop is None:
+            _loop = asyncio.new_event_loop()
+            threading.Thread(target=_loop.run_forever, name="ponder", daemon=True).start()
+    future = asyncio.run_coroutine_threadsafe(work, _loop)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
