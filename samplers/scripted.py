@@ -139,7 +139,7 @@ class Scripted(_Sampler):
         UserError: no texts, or an unknown order.
 
     Example:
-        Scripted(["1 + 1\\n\\n= 2", "1 + 1\\n\\n= 3"], order="seed")
+        Scripted(["1 + 1 makes 2.", "1 + 1 makes 3."], order="seed")
     """
 
     def __init__(

@@ -41,7 +41,7 @@ def normalised(weights: Floats) -> Floats:
 
 
 def multinomial(weights: Floats, n: int, rng: np.random.Generator) -> Indices:
-    """n independent draws: the scheme of the bootstrap filter (Gordon et al. 1993).
+    """Independent draws: the scheme of the bootstrap filter (Gordon et al. 1993).
 
     Args:
         weights: shape (m,), from 0, normalised here.

@@ -24,7 +24,7 @@ _SLACK = 1e-6  # a float32 sigmoid or mean may stand this far outside [0, 1]
 
 
 def odds(scores: Floats, previous: Floats | float = 1.0) -> Floats:
-    """log r / (1 - r): the particle filtering paper's weight (arXiv 2502.01618).
+    """Log r / (1 - r): the particle filtering paper's weight (arXiv 2502.01618).
 
     Args:
         scores: shape (n,), r in [0, 1].
@@ -40,7 +40,7 @@ def odds(scores: Floats, previous: Floats | float = 1.0) -> Floats:
 
 
 def probability(scores: Floats, previous: Floats | float = 1.0) -> Floats:
-    """log r: weights proportional to the score, as in weighted best-of-N.
+    """Log r: weights proportional to the score, as in weighted best-of-N.
 
     Args and errors as for `odds`.
 
@@ -64,7 +64,7 @@ def exponential(scores: Floats, previous: Floats | float = 1.0) -> Floats:
 
 
 def telescoped(scores: Floats, previous: Floats | float = 1.0) -> Floats:
-    """log r_t - log r_{t-1}: the product over all steps is the last score alone.
+    """Log r_t - log r_{t-1}: the product over all steps is the last score alone.
 
     The twisted-SMC weight for a verifier that estimates the final reward from a prefix
     (arXiv 2404.17546).

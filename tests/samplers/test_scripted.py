@@ -15,11 +15,12 @@ from ponder.types import Cost, Problem, Step, Trace
 
 PROBLEM = Problem("p", "ask:")
 BARE = Trace(PROBLEM)
+WHOLE = Until()
 STEPS = Until(stop=("\n\n",))
 TOY = {"^": {"a": 0.5, "b": 0.5}, "a": {"b": 0.3, "$": 0.7}, "b": {"c": 0.6, "$": 0.4}, "c": {"$": 1.0}}
 
 
-def draw(sampler, trace=BARE, n=1, until=Until(), seed=0):
+def draw(sampler, trace=BARE, n=1, until=WHOLE, seed=0):
     return asyncio.run(sampler.sample(trace, n, until, seed=seed))
 
 

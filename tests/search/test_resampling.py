@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from ponder.search.resampling import ess, entropy, multinomial, normalised, residual, stratified, systematic
+from ponder.search.resampling import entropy, ess, multinomial, normalised, residual, stratified, systematic
 
 SCHEMES = [multinomial, systematic, stratified, residual]
 WEIGHTS = np.array([0.05, 0.4, 0.0, 0.3, 0.25])
