@@ -1,0 +1,1 @@
+"""Configuration: one folder a group, one yaml a choice; run.yaml is the root."""
