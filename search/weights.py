@@ -88,6 +88,6 @@ def _clipped(scores: Floats | float) -> Floats:
     if not np.all(inside):
         raise VerifierError(
             f"the verifier scored {scores[~inside][0]:g}, outside [0, 1], which this weight needs; "
-            "for unbounded scores use search.weight = ponder.search.weights.exponential"
+            "for unbounded scores set search.weight.path=ponder.search.weights.exponential"
         )
     return np.asarray(np.clip(scores, SMALLEST, 1.0 - SMALLEST), dtype=np.float64)

@@ -103,7 +103,7 @@ async def _scores(verifier: Any, name: str, traces: list[Trace]) -> list[float]:
 
 def _number(score: Any, name: str) -> float:
     try:
-        number = None if isinstance(score, (str, bytes)) or getattr(score, "ndim", 0) else float(score)
+        number = None if isinstance(score, (str, bytes)) or getattr(score, "ndim", 0) != 0 else float(score)
     except (TypeError, ValueError):
         number = None
     if number is None:

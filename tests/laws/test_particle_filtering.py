@@ -68,14 +68,14 @@ def test_temperature_divides_the_log_potential(lab, even, scores):
 def test_the_posterior_over_answers_converges(lab, even, scores, scheme):
     exact, _ = lab.posterior(even, lambda text: product(scores, text, odds_of))
     distance = []
-    for n, runs in [(2, 600), (8, 400), (64, 150)]:
+    for n, runs in [(2, 300), (8, 200), (64, 80)]:
         mean = dict.fromkeys(exact, 0.0)
         for population, _ in lab.many(ParticleFiltering(n, resampling=scheme), even, seeds=range(runs)):
             for trace, weight in zip(population.traces, population.weights, strict=True):
                 mean[trace.text] += weight / runs
         distance.append(0.5 * sum(abs(mean[text] - p) for text, p in exact.items()))
     assert distance[0] > distance[1] > distance[2]
-    assert distance[2] < 0.05  # 150 x 64 correlated particles on 8 answers
+    assert distance[2] < 0.05  # 80 x 64 correlated particles on 8 answers
 
 
 def test_one_population_of_many_particles_is_near_the_posterior(lab, uneven, scores):
