@@ -25,15 +25,15 @@ class BestOfN:
             makes weights proportional to scores in [0, 1]; `exponential` takes any scores.
 
     Raises:
-        UserError: n below 1.
+        UserError: n is no whole number from 1.
     """
 
     n: int
     weight: Weight = probability
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UserError(f"search.n={self.n} is out of range", "allowed: a whole number from 1")
+        if not (isinstance(self.n, int) and self.n >= 1):
+            raise UserError(f"search.n={self.n!r} is out of range", "allowed: a whole number from 1")
 
     async def __call__(self, problem: Problem, ctx: Context) -> Population:
         """Samples n solutions and scores them; see `ponder.protocols.Strategy`."""

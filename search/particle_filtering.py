@@ -48,8 +48,8 @@ class ParticleFiltering:
     finished: Literal["rescore", "absorb"] = "rescore"
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UserError(f"search.n={self.n} is out of range", "allowed: a whole number from 1")
+        if not (isinstance(self.n, int) and self.n >= 1):
+            raise UserError(f"search.n={self.n!r} is out of range", "allowed: a whole number from 1")
         if not 0 < self.ess_threshold <= 1:
             raise UserError(f"search.ess_threshold={self.ess_threshold} is out of range", "allowed: in (0, 1]")
         if not 0 < self.temperature < np.inf:

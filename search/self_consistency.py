@@ -19,14 +19,14 @@ class SelfConsistency:
         n: solutions, from 1.
 
     Raises:
-        UserError: n below 1.
+        UserError: n is no whole number from 1.
     """
 
     n: int
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UserError(f"search.n={self.n} is out of range", "allowed: a whole number from 1")
+        if not (isinstance(self.n, int) and self.n >= 1):
+            raise UserError(f"search.n={self.n!r} is out of range", "allowed: a whole number from 1")
 
     async def __call__(self, problem: Problem, ctx: Context) -> Population:
         """Samples n solutions; see `ponder.protocols.Strategy`."""

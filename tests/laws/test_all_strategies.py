@@ -108,9 +108,9 @@ def test_the_last_report_is_the_result(lab, uneven, make):
 
 
 @every_strategy
-@pytest.mark.parametrize("n", [0, -1])
+@pytest.mark.parametrize("n", [0, -1, 2.5, "4", None])
 def test_n_below_one_is_a_mistake(make, n):
-    with pytest.raises(UserError, match=rf"search\.n={n}"):
+    with pytest.raises(UserError, match=rf"search\.n={n!r}"):
         make(n)
 
 
