@@ -1,0 +1,1 @@
+"""Judges of traces behind one method: `score(traces)`. Higher is better."""
