@@ -1,0 +1,256 @@
+"""transformers on any machine: the contract of `VLLMSampler`, without vLLM.
+
+Concurrent requests are gathered into left-padded batches, one forward a token for all. Each
+row draws from a generator of its own, so that a result does not hang on its company.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ponder.errors import SamplerError, UserError
+from ponder.protocols import Until
+from ponder.samplers.chat import ChatFormat, Prompts, decode, first_tokens, step_text
+from ponder.samplers.flops import Flops
+from ponder.types import Cost, Probabilities, Step, Trace, Why
+
+
+@dataclass
+class _Row:
+    """One completion in the making."""
+
+    prompt: list[int]
+    limit: int
+    until: Until
+    seed: int
+    wanted: Sequence[int] = ()  # a probe's tokens, whose probabilities are asked for
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    found: list[float] = field(default_factory=list)
+    why: Why | None = None
+    dropped: bool = False
+
+
+class HFSampler:
+    """A causal language model run by transformers.
+
+    Args:
+        model: a checkpoint folder or a hub name.
+        temperature: 0 is greedy.
+        top_p: nucleus mass in (0, 1].
+        top_k: most likely tokens kept; 0 keeps all.
+        min_p: least probability relative to the most likely token's.
+        system: see `ChatFormat`, as are template, prefill, raw and chat_options.
+        dtype: of torch, such as float32 or bfloat16.
+        device: of torch, such as cpu or cuda.
+        batch_size: most rows in one forward.
+
+    Raises:
+        UserError: a value is not allowed, or a folder is missing.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        temperature: float = 0.8,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        min_p: float = 0.0,
+        system: str | None = None,
+        template: str = "{prompt}",
+        prefill: str = "",
+        raw: bool = False,
+        chat_options: Mapping[str, Any] | None = None,
+        dtype: str = "float32",
+        device: str = "cpu",
+        batch_size: int = 64,
+    ) -> None:
+        import torch
+
+        if temperature < 0 or not 0 < top_p <= 1 or top_k < 0 or not 0 <= min_p <= 1:
+            raise UserError(
+                f"sampler: temperature={temperature}, top_p={top_p}, top_k={top_k}, min_p={min_p}",
+                "temperature >= 0, 0 < top_p <= 1, top_k >= 0 and 0 <= min_p <= 1 are allowed.",
+            )
+        if not isinstance(getattr(torch, dtype, None), torch.dtype):
+            raise UserError(f"sampler.dtype={dtype!r} is no dtype of torch", "Allowed: float32, bfloat16, float16")
+        if model.startswith(("/", "./", "../")) and not Path(model).exists():
+            raise UserError(f"sampler.model={model!r}: no such folder", "Give a checkpoint folder or a hub name.")
+        self.model = model
+        self.temperature, self.top_p, self.top_k, self.min_p = temperature, top_p, top_k, min_p
+        self.dtype, self.device, self.batch_size = dtype, device, batch_size
+        self.chat = ChatFormat(system, template, prefill, raw, dict(chat_options or {}))
+        self._waiting: list[tuple[_Row, asyncio.Future[None]]] = []
+        self._worker: asyncio.Task[None] | None = None
+        self._loading = threading.Lock()
+
+    async def sample(self, trace: Trace, n: int, until: Until, *, seed: int) -> list[Step]:
+        """Draws n continuations; see `ponder.protocols.Sampler`.
+
+        Log-probabilities are the model's own, before temperature and truncation.
+
+        Raises:
+            SamplerError: the model failed.
+        """
+        prompt = self._prompts.of(trace)
+        room = await asyncio.to_thread(self._room) - len(prompt)
+        if room <= 0:
+            return [Step(text="", why="length")] * n
+        limit = min(until.max_tokens, room, until.every or room)
+        words = np.random.SeedSequence(abs(int(seed))).generate_state(n, np.uint64)
+        rows = [_Row(prompt, limit, until, int(word) >> 1) for word in words]
+        await self._run(rows)
+        steps = []
+        for i, row in enumerate(rows):
+            why = row.why or "abort"
+            text = step_text(self._prompts.tokenizer, trace, row.ids, final=why in ("eos", "abort"))
+            flops = self._flops(len(prompt) + len(row.ids), 0)
+            cost = Cost(prompt_tokens=0 if i else len(prompt), new_tokens=len(row.ids), flops=flops)
+            steps.append(Step(text, tuple(row.ids), tuple(row.logprobs), why, cost))
+        return steps
+
+    async def probe(self, trace: Trace, suffix: str, choices: Sequence[str]) -> Probabilities:
+        """Probability of each choice's first token right after trace + suffix.
+
+        Raises:
+            UserError: two choices begin with the same token.
+            SamplerError: the model failed, or its context has no room left.
+        """
+        ids, firsts = first_tokens(self._prompts.tokenizer, suffix, choices)
+        prompt = [*self._prompts.of(trace), *ids]
+        if len(prompt) >= (ceiling := await asyncio.to_thread(self._room)):
+            raise SamplerError(f"{self.model}: a probe of {len(prompt)} tokens does not fit its context of {ceiling}")
+        row = _Row(prompt, 1, Until(max_tokens=1), 0, wanted=firsts)
+        await self._run([row])
+        cost = Cost(prompt_tokens=len(prompt), new_tokens=1, flops=self._flops(len(prompt) + 1, 0))
+        return Probabilities(row.found, cost)
+
+    def quote(self, trace: Trace, tokens: int) -> Cost:
+        """The most that one completion of `tokens` tokens can cost."""
+        prompt = len(self._prompts.of(trace))
+        return Cost(prompt_tokens=prompt, new_tokens=tokens, flops=self._flops(prompt + tokens, 0))
+
+    @cached_property
+    def _prompts(self) -> Prompts:
+        from transformers import AutoTokenizer
+
+        return Prompts(AutoTokenizer.from_pretrained(self.model), self.chat)
+
+    @cached_property
+    def _flops(self) -> Flops:
+        return Flops.of(self.model)
+
+    @cached_property
+    def _net(self) -> Any:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        return AutoModelForCausalLM.from_pretrained(self.model, dtype=getattr(torch, self.dtype)).to(self.device).eval()
+
+    @cached_property
+    def _ends(self) -> frozenset[int]:
+        found = self._net.generation_config.eos_token_id
+        more = found if isinstance(found, list) else [found]
+        return frozenset(token for token in (*more, self._prompts.tokenizer.eos_token_id) if token is not None)
+
+    def _room(self) -> int:
+        with self._loading:
+            return int(self._net.config.get_text_config().max_position_embeddings)
+
+    async def _run(self, rows: list[_Row]) -> None:
+        """Queues rows, and waits until all are done; cancelling gives their places free."""
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in rows]
+        self._waiting += zip(rows, futures, strict=True)
+        if self._worker is None or self._worker.done() or self._worker.get_loop() is not loop:
+            self._worker = loop.create_task(self._work())
+        try:
+            await asyncio.gather(*futures)
+        except asyncio.CancelledError:
+            for row in rows:
+                row.dropped = True
+            raise
+        except Exception as error:
+            raise SamplerError(f"transformers failed on {self.model}: {type(error).__name__}: {error}") from error
+
+    async def _work(self) -> None:
+        """Takes what waits, batch by batch, until nothing does."""
+        await asyncio.sleep(0)
+        while self._waiting:
+            batch, self._waiting = self._waiting[: self.batch_size], self._waiting[self.batch_size :]
+            failure: Exception | None = None
+            try:
+                await asyncio.to_thread(self._generate, [row for row, _ in batch])
+            except Exception as error:
+                failure = error
+            for _, future in batch:
+                if not future.done():
+                    future.set_result(None) if failure is None else future.set_exception(failure)
+
+    def _generate(self, rows: list[_Row]) -> None:
+        """Decodes rows to their ends, in a thread. Finished rows leave the batch's bookkeeping only."""
+        import torch
+
+        width = max(len(row.prompt) for row in rows)
+        ids = torch.zeros(len(rows), width, dtype=torch.long, device=self.device)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            ids[i, width - len(row.prompt) :] = torch.tensor(row.prompt)
+            mask[i, width - len(row.prompt) :] = 1
+        dice = [torch.Generator().manual_seed(row.seed) for row in rows]
+        past = None
+        with torch.inference_mode():
+            while any(row.why is None and not row.dropped for row in rows):
+                where = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+                out = self._net(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    position_ids=where,
+                    past_key_values=past,
+                    use_cache=True,
+                    logits_to_keep=1,
+                )
+                past = out.past_key_values
+                logprobs = out.logits[:, -1].float().log_softmax(-1).cpu()
+                ids = torch.zeros(len(rows), 1, dtype=torch.long, device=self.device)
+                for i, row in enumerate(rows):
+                    if row.why is None:
+                        ids[i, 0] = self._advance(row, logprobs[i], dice[i])
+                mask = torch.cat([mask, torch.ones_like(ids)], 1)
+
+    def _advance(self, row: _Row, logprobs: Any, dice: Any) -> int:
+        """Draws a row's next token and sees whether it ends there."""
+        row.found = [float(logprobs[token].exp()) for token in row.wanted]
+        token = self._pick(logprobs, dice)
+        row.ids.append(token)
+        row.logprobs.append(float(logprobs[token]))
+        if token in self._ends:
+            row.why = "eos"
+        elif row.until.stop and any(stop in decode(self._prompts.tokenizer, row.ids) for stop in row.until.stop):
+            row.why = "stop"
+        elif len(row.ids) >= row.limit:
+            row.why = "stop" if row.until.every is not None and len(row.ids) >= row.until.every else "length"
+        return token
+
+    def _pick(self, logprobs: Any, dice: Any) -> int:
+        """Index of one draw from log-probabilities of shape (vocabulary,)."""
+        import torch
+
+        if self.temperature == 0:
+            return int(logprobs.argmax())
+        chances = (logprobs / self.temperature).softmax(-1)
+        ranked, order = chances.sort(descending=True)
+        keep = torch.ones_like(ranked, dtype=torch.bool)
+        keep &= ranked.cumsum(-1) - ranked < self.top_p
+        keep &= ranked >= self.min_p * ranked[0]
+        if self.top_k:
+            keep[self.top_k :] = False
+        return int(order[torch.multinomial(ranked * keep, 1, generator=dice)])
