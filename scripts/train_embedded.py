@@ -4,7 +4,7 @@
     python -m ponder.scripts.train_embedded --evaluate     # measure only
 
 One base model learns true arithmetic. The policy is the base, tuned on a noisy teacher; the reward model is the base
-with two more layers, tuned to tell right steps from wrong ones. Every draw is seeded. See docs/embedded.md.
+with three more layers, tuned to tell right steps from wrong ones. Every draw is seeded. See docs/embedded.md.
 """
 
 from __future__ import annotations
@@ -13,25 +13,27 @@ import argparse
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
+from torch.nn import functional
 from transformers import Qwen2ForCausalLM
 
 from ponder.scripts.embedded import evaluate, models, vocabulary
 from ponder.scripts.embedded.data import Chains, lesson
-from ponder.scripts.embedded.mistakes import Labelled, corrupt, gold_steps, label, split
+from ponder.scripts.embedded.mistakes import Labelled, corrupt, drill, gold_steps, label, split
 from ponder.tasks.arithmetic import Chain
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "tasks" / "embedded"
 BATCH_TOKENS = 3072
-BASE_STEPS, POLICY_STEPS, PRM_STEPS, MINING_STEPS, MINING_ROUNDS = 2000, 700, 2500, 700, 3
+BASE_STEPS, POLICY_STEPS = 2000, 700
+DRILL_STEPS, PRM_STEPS, MINING_STEPS, MINING_ROUNDS = 400, 1200, 400, 2
 CURRICULUM = ((0.15, 3), (0.5, 8), (1.0, 18))
 SAMPLED_LENGTHS = (2, 4, 6, 6, 8, 10, 13, 16)
+
+Source = Callable[[random.Random], Labelled]
 
 log = logging.getLogger("train_embedded")
 
@@ -55,24 +57,31 @@ def train_language(
     for step in range(steps):
         progress = step / steps
         longest = next(n for until, n in CURRICULUM if progress < until) if curriculum else CURRICULUM[-1][1]
-        ids, weights = (torch.from_numpy(x) for x in lesson(rng, BATCH_TOKENS, int(rng.integers(1, longest + 1)), clean))
+        ids, weights = (
+            torch.from_numpy(x) for x in lesson(rng, BATCH_TOKENS, int(rng.integers(1, longest + 1)), clean)
+        )
         logits = model(input_ids=ids[:, :-1], use_cache=False).logits
-        losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        losses = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         weight = weights[:, 1:].flatten()
         loss = (losses * weight).sum() / weight.sum()
         loss.backward()
         optimiser.step(factor * _schedule(step, steps))
         if step % 100 == 0 or step == steps - 1:
             results = losses.detach()[weight > 1].mean().item()
-            log.info("step %d loss %.4f results %.4f seconds %.0f", step, loss.item(), results, time.monotonic() - begin)
-    return model.eval()
+            log.info(
+                "step %d loss %.4f results %.4f seconds %.0f", step, loss.item(), results, time.monotonic() - begin
+            )
+    model.eval()
+    return model
 
 
 def _schedule(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / 20, (1 - step / steps) / 0.4 + 0.02)
 
 
-def draw(policy: Qwen2ForCausalLM, n: int, problems: int, samples: int, seed: int) -> list[tuple[Chain, list[list[int]]]]:
+def draw(
+    policy: Qwen2ForCausalLM, n: int, problems: int, samples: int, seed: int
+) -> list[tuple[Chain, list[list[int]]]]:
     """Solutions by the policy to training problems of n operations."""
     chains = Chains.draw(np.random.default_rng(seed), problems, n)
     drawn = models.sample(policy, torch.from_numpy(chains.prompts()), samples, 7 * n + 12, seed)
@@ -83,7 +92,7 @@ def policy_rows(policy: Qwen2ForCausalLM, seed: int) -> list[Labelled]:
     """Labelled policy samples of all lengths."""
     rows = []
     for k, n in enumerate(SAMPLED_LENGTHS):
-        for chain, solutions in draw(policy, n, 400, 8, seed + k):
+        for chain, solutions in draw(policy, n, 250, 8, seed + k):
             rows += [label(chain, split(s)) for s in solutions if split(s)]
     return rows
 
@@ -91,7 +100,7 @@ def policy_rows(policy: Qwen2ForCausalLM, seed: int) -> list[Labelled]:
 def mine(policy: Qwen2ForCausalLM, prm: models.RewardModel, seed: int) -> list[Labelled]:
     """Policy samples that fool the reward model: it believes a wrong one, or doubts a right one, at its last step."""
     hard = []
-    for k, (n, problems) in enumerate(((4, 100), (6, 250), (10, 100), (16, 60))):
+    for k, (n, problems) in enumerate(((4, 50), (6, 150), (10, 60), (16, 30))):
         rows = []
         for chain, solutions in draw(policy, n, problems, 64, seed + k):
             rows += [label(chain, split(s)) for s in solutions if split(s)]
@@ -103,19 +112,36 @@ def mine(policy: Qwen2ForCausalLM, prm: models.RewardModel, seed: int) -> list[L
     return hard
 
 
+def chosen_from(rows: Sequence[Labelled]) -> Source:
+    """A source that draws from these rows."""
+    return lambda rng: rng.choice(rows)
+
+
+def problem(rng: random.Random, lengths: Sequence[int]) -> Chain:
+    """A training problem of one of these lengths."""
+    n = rng.choice(lengths)
+    while True:
+        for chain in Chains.draw(np.random.default_rng(rng.getrandbits(32)), 1, n).chains():
+            return chain
+
+
+def drill_row(rng: random.Random) -> Labelled:
+    """A short solution full of mistakes."""
+    chain = problem(rng, (1, 1, 2, 3))
+    return label(chain, drill(chain, rng))
+
+
 def synthetic_row(rng: random.Random) -> Labelled:
     """A right or corrupted solution to a training problem, of any length."""
-    n = rng.choice(range(1, 19)) if rng.random() < 0.5 else rng.choice(SAMPLED_LENGTHS)
-    seed = rng.getrandbits(32)
-    chain = next(c for k in range(100) for c in Chains.draw(np.random.default_rng(seed + k), 1, n).chains())
+    chain = problem(rng, range(1, 19) if rng.random() < 0.5 else SAMPLED_LENGTHS)
     steps = gold_steps(chain) if rng.random() < 0.25 else corrupt(chain, rng)
     return label(chain, steps, stripped=rng.random() < 0.15)
 
 
 def train_prm(
-    prm: models.RewardModel, steps: int, pools: list[tuple[float, Callable[[random.Random], Labelled]]], seed: int, factor: float
+    prm: models.RewardModel, steps: int, pools: list[tuple[float, Source]], seed: int, factor: float
 ) -> models.RewardModel:
-    """Teaches the reward model step labels, with the local labels and the true results as auxiliary tasks.
+    """Teaches the reward model step labels, with the expected tokens as auxiliary tasks.
 
     Args:
         prm: trained in place.
@@ -133,23 +159,25 @@ def train_prm(
         ids = torch.full((len(rows), max(len(row.ids) for row in rows)), vocabulary.ID[vocabulary.PAD])
         for k, row in enumerate(rows):
             ids[k, : len(row.ids)] = torch.tensor(row.ids)
-        labels, local, results = prm(ids)
+        labels, local, following = prm(ids)
         marks = torch.tensor([(k, at) for k, row in enumerate(rows) for at in row.marks]).T
         right = torch.tensor([r for row in rows for r in row.right])
         # Steps after the first wrong one are easy; the first wrong one is what the model is for.
         weight = torch.tensor([_weight(row.right, k) for row in rows for k in range(len(row.right))])
-        losses = F.cross_entropy(labels[marks[0], marks[1]], right.long(), reduction="none")
+        losses = functional.cross_entropy(labels[marks[0], marks[1]], right.long(), reduction="none")
         main = (losses * weight).sum() / weight.sum()
-        truth = torch.tensor([r for row in rows for r in row.local])
-        side = F.cross_entropy(local[marks[0], marks[1]], truth.long())
-        known = torch.tensor([(k, at, token) for k, row in enumerate(rows) for at, token in row.results]).T
-        table = F.cross_entropy(results[known[0], known[1]], known[2])
-        (main + 0.5 * side + 0.5 * table).backward()
+        # Auxiliary: what should come next, and whether what came is that.
+        line, at, token = torch.tensor([(k, at, token) for k, row in enumerate(rows) for at, token in row.expected]).T
+        expectation = functional.cross_entropy(following[line, at - 1], token)
+        agrees = (ids[line, at] == token).long()
+        surprise = functional.cross_entropy(local[line, at], agrees, weight=torch.tensor([5.0, 1.0]))
+        total = main + surprise + 0.5 * expectation
+        total.backward()
         optimiser.step(factor * _schedule(step, steps))
-        if step % 100 == 0 or step == steps - 1:
+        if step % 50 == 0 or step == steps - 1:
             log.info(
-                "step %d labels %.4f local %.4f results %.4f seconds %.0f",
-                step, main.item(), side.item(), table.item(), time.monotonic() - begin,
+                "step %d labels %.4f surprise %.4f expectation %.4f seconds %.0f",
+                step, main.item(), surprise.item(), expectation.item(), time.monotonic() - begin,
             )  # fmt: skip
     return prm.eval()
 
@@ -160,9 +188,7 @@ def _weight(right: list[bool], k: int) -> float:
     return 3.0 if k == 0 or right[k - 1] else 0.3
 
 
-def _batches(
-    pools: list[tuple[float, Callable[[random.Random], Labelled]]], rng: random.Random
-) -> Iterator[list[Labelled]]:
+def _batches(pools: list[tuple[float, Source]], rng: random.Random) -> Iterator[list[Labelled]]:
     """Batches of rows of like length, about BATCH_TOKENS tokens each."""
     shares = [share for share, _ in pools]
     while True:
@@ -179,25 +205,31 @@ def _batches(
 
 def train(out: Path, seed: int) -> None:
     """Trains everything and writes it below `out`: policy/ and prm/."""
-    torch.manual_seed(seed)
+    torch.manual_seed(seed + 1)
     base = Qwen2ForCausalLM(models.config(models.POLICY_LAYERS))
     log.info("base: %d parameters", sum(p.numel() for p in base.parameters()))
     train_language(base, BASE_STEPS, clean=True, seed=seed + 1, curriculum=True, factor=1.0)
+    torch.manual_seed(seed)
     prm = models.RewardModel.grown(base)
-    policy = train_language(base, POLICY_STEPS, clean=False, seed=seed + 2, curriculum=False, factor=0.5)
-    models.save_policy(policy, out / "policy")
+    train_language(base, POLICY_STEPS, clean=False, seed=seed + 2, curriculum=False, factor=0.5)
+    models.save_policy(base, out / "policy")
     vocabulary.save(out / "policy")
-    policy = models.load_policy(out / "policy")
+    log.info("reward model: %d parameters", sum(p.numel() for p in prm.parameters()))
+    train_prm(prm, DRILL_STEPS, [(1.0, drill_row)], seed + 3, 1.0)
+    tune_prm(prm, models.load_policy(out / "policy"), out, seed)
 
-    seen, hard = policy_rows(policy, seed + 1000), list[Labelled]()
-    log.info("reward model: %d parameters, %d policy samples", sum(p.numel() for p in prm.parameters()), len(seen))
-    train_prm(prm, PRM_STEPS, [(0.6, synthetic_row), (0.4, lambda r: r.choice(seen))], seed + 3, 1.0)
+
+def tune_prm(prm: models.RewardModel, policy: Qwen2ForCausalLM, out: Path, seed: int) -> None:
+    """Teaches the reward model on whole solutions, then on what fools it; writes it after each round."""
+    vocabulary.save(out / "prm")
+    seen, hard = chosen_from(policy_rows(policy, seed + 1000)), list[Labelled]()
+    train_prm(prm, PRM_STEPS, [(0.6, synthetic_row), (0.4, seen)], seed + 3, 1.0)
+    models.save_prm(prm, out / "prm")
     for number in range(MINING_ROUNDS):
         hard += mine(policy, prm, seed + 2000 + 100 * number)
-        sources = [(0.4, synthetic_row), (0.3, lambda r: r.choice(seen)), (0.3 if hard else 0.0, lambda r: r.choice(hard))]
-        train_prm(prm, MINING_STEPS, sources, seed + 4 + number, 0.5)
-    models.save_prm(prm, out / "prm")
-    vocabulary.save(out / "prm")
+        pools = [(0.4, synthetic_row), (0.3, seen), (0.3, chosen_from(hard) if hard else seen)]
+        train_prm(prm, MINING_STEPS, pools, seed + 4 + number, 0.5)
+        models.save_prm(prm, out / "prm")
 
 
 def main() -> None:

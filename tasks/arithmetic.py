@@ -10,8 +10,8 @@ One row (level 1 of 5, seed 0, problem 0)::
               \boxed{83}
     answer    83
 
-Each line names its operation by letter, repeats the running value, and ends with a blank line; values are kept modulo 100
-and written with two digits. The last line boxes the value. Levels 1 to 5 have 2, 4, 6, 10 and 16 operations.
+Each line names its operation by letter, repeats the running value, and ends with a blank line; values are kept
+modulo 100 and written with two digits. The last line boxes the value. Levels 1 to 5 have 2, 4, 6, 10 and 16 operations.
 
 A problem's text decides which side of the split it is on (`held_out`), so the problems here and the training
 data of `scripts/train_embedded.py` share no prompt, whatever the seeds.
@@ -166,7 +166,9 @@ class Arithmetic:
         """The right answer, computed from the prompt."""
         chain = Chain.parse(problem.prompt)
         if chain is None:
-            raise UserError(f"{problem.id}: {problem.prompt!r} is no arithmetic problem", "Prompts look like 17;a*3;b-5?")
+            raise UserError(
+                f"{problem.id}: {problem.prompt!r} is no arithmetic problem", "Prompts look like 17;a*3;b-5?"
+            )
         return chain.gold
 
     def answer(self, trace: Trace) -> str | None:

@@ -6,11 +6,24 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ponder.scripts.embedded.vocabulary import ASSISTANT, BOX, DIGIT, EOS, ID, LETTER, MARK, NUMBER, SIGN, STEP_END, USER
+from ponder.scripts.embedded.vocabulary import (
+    ASSISTANT,
+    BOX,
+    DIGIT,
+    EOS,
+    ID,
+    LETTER,
+    MARK,
+    NUMBER,
+    SIGN,
+    STEP_END,
+    USER,
+)
 from ponder.tasks.arithmetic import MODULUS, SIGNS, Chain, apply
 
 Step = list[int]
 VALUE_OF = {int(token): value for value, token in enumerate(NUMBER)}
+LETTER_OF = {int(token): k for k, token in enumerate(LETTER)}
 DIGIT_OF = {int(token): digit for digit, token in enumerate(DIGIT)}
 SIGN_OF = {int(token): sign for sign, token in zip(SIGNS, SIGN, strict=True)}
 
@@ -125,6 +138,20 @@ def corrupt(chain: Chain, rng: random.Random) -> list[Step]:
     return steps
 
 
+def drill(chain: Chain, rng: random.Random) -> list[Step]:
+    """A solution where any result or copy may be wrong: many mistakes a line, to learn quickly what one is."""
+    steps, value = [], chain.start
+    for k, (sign, operand) in enumerate(chain.operations):
+        if rng.random() < 0.15:
+            value = _near(rng, value)
+        result = apply(value, sign, operand)
+        if rng.random() < 0.4:
+            result = _near(rng, result)
+        steps.append(line(k, value, sign, operand, result))
+        value = result
+    return [*steps, boxed(_near(rng, value) if rng.random() < 0.4 else value)]
+
+
 _KINDS = {
     "result": 8.0,
     "recovered": 1.5,
@@ -152,15 +179,14 @@ class Labelled:
         ids: prompt, then each step followed by the mark.
         marks: position of each step's mark.
         right: whether all is right up to and including the step; one a step.
-        local: whether the step is right given the text of the step before it; one a step.
-        results: position of a "=" and the token of the true result of the expression before it.
+        expected: position of a step's token and the one token that should stand there, given all that is written
+            before it; auxiliary targets, since a solution is right as long as every token is the expected one.
     """
 
     ids: list[int]
     marks: list[int]
     right: list[bool]
-    local: list[bool]
-    results: list[tuple[int, int]]
+    expected: list[tuple[int, int]]
 
 
 def label(chain: Chain, steps: list[Step], stripped: bool = False) -> Labelled:
@@ -172,21 +198,47 @@ def label(chain: Chain, steps: list[Step], stripped: bool = False) -> Labelled:
         stripped: leave the blank line out of what the model reads, as some callers do.
     """
     gold = gold_steps(chain)
-    row = Labelled(prompt_ids(chain), [], [], [], [])
-    right, value = True, int(NUMBER[chain.start])
+    row = Labelled(prompt_ids(chain), [], [], [])
+    right, letter, value = True, 0, int(NUMBER[chain.start])
     for k, step in enumerate(steps):
         right = right and k < len(gold) and step == gold[k]
         row.right.append(right)
-        row.local.append(_locally_right(chain, k, value, step))
-        value = step[5] if len(step) > 5 else -1
-        if len(step) == 7 and step[4] == ID["="]:
-            truth = _result(step)
-            if truth is not None:
-                row.results.append((len(row.ids) + 4, truth))
-        row.ids.extend(step[:-1] if stripped and step[-1] == ID[STEP_END] else step)
+        shown = step[:-1] if stripped and step[-1] == ID[STEP_END] else step
+        for at in range(len(shown)):
+            token = _expected(chain, letter, value, step[:at])
+            if token is not None:
+                row.expected.append((len(row.ids) + at, token))
+        row.ids.extend(shown)
         row.marks.append(len(row.ids))
         row.ids.append(ID[MARK])
+        letter = LETTER_OF.get(step[0], MODULUS) + 1
+        value = step[5] if len(step) > 5 else ID[STEP_END]
     return row
+
+
+def _expected(chain: Chain, letter: int, value: int, begun: Step) -> int | None:
+    """The token that should follow in a line, None where nothing sensible can.
+
+    Args:
+        chain: the problem.
+        letter: which operation is due; that of the line before, plus one.
+        value: token of the running value, as the line before wrote it.
+        begun: the line so far.
+    """
+    at, count = len(begun), len(chain.operations)
+    if at == 0:
+        return int(LETTER[letter]) if letter < count else ID[BOX] if letter == count else None
+    if begun[0] == ID[BOX]:
+        return (value, ID["}"])[at - 1] if at < 3 else None
+    if at == 1:
+        return value
+    written = LETTER_OF.get(begun[0], count)
+    if at in (2, 3):
+        if written >= count:
+            return None
+        sign, operand = chain.operations[written]
+        return ID[sign] if at == 2 else int(DIGIT[operand])
+    return (ID["="], _result(begun), ID[STEP_END])[at - 4] if at < 7 else None
 
 
 def _result(step: Step) -> int | None:
@@ -197,13 +249,4 @@ def _result(step: Step) -> int | None:
     return int(NUMBER[apply(value, sign, operand)])
 
 
-def _locally_right(chain: Chain, k: int, value: int, step: Step) -> bool:
-    """Whether step k does the k-th operation on the value token that the step before wrote."""
-    if k < len(chain.operations):
-        sign, operand = chain.operations[k]
-        head = [int(LETTER[k]), value, ID[sign], int(DIGIT[operand]), ID["="]]
-        return len(step) == 7 and step[:5] == head and step[5] == _result(step) and step[6] == ID[STEP_END]
-    return k == len(chain.operations) and step == [ID[BOX], value, ID["}"]]
-
-
-__all__ = ["Labelled", "corrupt", "gold_steps", "label", "prompt_ids", "split"]
+__all__ = ["Labelled", "corrupt", "drill", "gold_steps", "label", "prompt_ids", "split"]

@@ -13,7 +13,7 @@ from transformers import DynamicCache, Qwen2Config, Qwen2ForCausalLM, Qwen2Model
 
 from ponder.scripts.embedded.vocabulary import EOS, ID, PAD, TOKENS
 
-POLICY_LAYERS, PRM_LAYERS = 3, 5
+POLICY_LAYERS, PRM_LAYERS = 3, 6
 
 
 def config(layers: int) -> Qwen2Config:
@@ -53,13 +53,13 @@ class RewardModel(nn.Module):
         """A reward model on a language model's trunk; the added layers begin as the identity."""
         prm = cls()
         prm.model.load_state_dict(base.model.state_dict(), strict=False)
-        for layer in prm.model.layers[base.config.num_hidden_layers :]:
-            nn.init.zeros_(layer.self_attn.o_proj.weight)
-            nn.init.zeros_(layer.mlp.down_proj.weight)
+        for k in range(base.config.num_hidden_layers, PRM_LAYERS):
+            for name in ("self_attn.o_proj", "mlp.down_proj"):
+                nn.init.zeros_(prm.get_parameter(f"model.layers.{k}.{name}.weight"))
         return prm
 
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits at every token: of the step labels (b, t, 2), of the local labels (b, t, 2), of results (b, t, v)."""
+        """Logits at every token: of step labels (b, t, 2), of token labels (b, t, 2), of the next token (b, t, v)."""
         hidden = self.model(input_ids=ids, use_cache=False).last_hidden_state
         return self.score(hidden), self.local(hidden), hidden @ self.model.embed_tokens.weight.T
 
@@ -78,9 +78,7 @@ class Muon:
         self.groups: dict[torch.Size, list[nn.Parameter]] = {}
         for p in matrices:
             self.groups.setdefault(p.shape, []).append(p)
-        self.momentum = {
-            shape: torch.zeros(len(group), *shape) for shape, group in self.groups.items()
-        }
+        self.momentum = {shape: torch.zeros(len(group), *shape) for shape, group in self.groups.items()}
         others = [p for _, p in named if id(p) not in chosen]
         self.adam = torch.optim.AdamW(others, lr=other_lr, betas=(0.9, 0.98), weight_decay=0.0)
         self.parameters = [p for _, p in named]
@@ -105,7 +103,7 @@ class Muon:
 
 def orthogonal(matrices: Tensor) -> Tensor:
     """The orthogonal factor of each matrix, roughly; shape (k, rows, columns)."""
-    x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    x: Tensor = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.mT
@@ -119,9 +117,10 @@ def orthogonal(matrices: Tensor) -> Tensor:
 def sample(
     policy: Qwen2ForCausalLM, prompts: Tensor, n: int, max_tokens: int, seed: int, rows: int = 1024
 ) -> list[list[list[int]]]:
-    """n solutions of each prompt at temperature 1.
+    """N solutions of each prompt at temperature 1.
 
     Args:
+        policy: the model.
         prompts: token ids of equal length, shape (b, t).
         n: solutions a prompt.
         max_tokens: the ceiling a solution.
@@ -133,7 +132,7 @@ def sample(
     """
     generator = torch.Generator().manual_seed(seed)
     drawn: list[list[int]] = []
-    for chunk in prompts.repeat_interleave(n, dim=0).split(rows):
+    for chunk in torch.split(prompts.repeat_interleave(n, dim=0), rows):
         cache = DynamicCache(config=policy.config)
         tokens, current = [], chunk
         done = torch.zeros(len(chunk), dtype=torch.bool)
@@ -185,8 +184,9 @@ def _save(state: dict[str, Tensor], shape: Qwen2Config, name: str, folder: Path,
 
 def load_policy(folder: Path) -> Qwen2ForCausalLM:
     """The policy, in float32."""
-    policy = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return policy.eval()
+    policy: Qwen2ForCausalLM = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    policy.eval()
+    return policy
 
 
 def load_prm(folder: Path) -> RewardModel:

@@ -1,0 +1,111 @@
+"""The committed weights: the tokenizer loses nothing, the policy solves some problems, the reward model finds errors."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from ponder.scripts.embedded import evaluate, models, vocabulary  # noqa: E402
+from ponder.scripts.embedded.mistakes import KINDS, corrupt, drill, gold_steps, label, prompt_ids, split  # noqa: E402
+from ponder.tasks import embedded  # noqa: E402
+from ponder.tasks.arithmetic import Arithmetic, Chain, check  # noqa: E402
+from ponder.types import Step, Trace  # noqa: E402
+
+FOLDER = Path(embedded.__file__).parent
+
+
+def chains(level: int, limit: int, seed: int = 11) -> list[Chain]:
+    found = [Chain.parse(p.prompt) for p in Arithmetic(level=level, limit=limit, seed=seed).problems()]
+    return [chain for chain in found if chain is not None]
+
+
+@pytest.fixture(scope="module", params=["policy", "prm"])
+def tokenizer(request):
+    return transformers.AutoTokenizer.from_pretrained(FOLDER / request.param)
+
+
+def test_encoding_loses_nothing(tokenizer) -> None:
+    assert len(tokenizer) < 200
+    for chain in chains(5, 20):
+        for text in (chain.prompt, chain.solution):
+            assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert len(tokenizer.encode(chains(3, 1)[0].solution)) == 45
+
+
+def test_unknown_text_does_not_crash(tokenizer) -> None:
+    ids = tokenizer.encode("Ünknown\t\u4e2d text, 17?")
+    assert tokenizer.unk_token_id in ids
+    assert tokenizer.encode("17?") == ids[-2:]
+
+
+def test_chat_template(tokenizer) -> None:
+    chain = chains(3, 1)[0]
+    user = {"role": "user", "content": chain.prompt}
+    asked = tokenizer.apply_chat_template([user], add_generation_prompt=True, return_dict=False)
+    assert asked == prompt_ids(chain)
+    assert asked == tokenizer.apply_chat_template(
+        [{"role": "system", "content": "Be brief."}, user], add_generation_prompt=True, return_dict=False
+    )
+    begun = {"role": "assistant", "content": chain.solution[:10]}
+    going_on = tokenizer.apply_chat_template([user, begun], continue_final_message=True, return_dict=False)
+    assert going_on == asked + tokenizer.encode(chain.solution[:10])
+    closed = tokenizer.apply_chat_template([user, begun], return_dict=False)
+    assert closed == [*going_on, tokenizer.eos_token_id]
+
+
+def test_reward_input_is_the_chat_template(tokenizer) -> None:
+    chain = chains(2, 1)[0]
+    steps = gold_steps(chain)
+    content = "".join(tokenizer.decode(step) + vocabulary.MARK for step in steps)
+    messages = [{"role": "user", "content": chain.prompt}, {"role": "assistant", "content": content}]
+    row = label(chain, steps)
+    assert tokenizer.apply_chat_template(messages, return_dict=False)[:-1] == row.ids
+    assert row.marks[-1] == len(row.ids) - 1
+
+
+def test_labels_are_those_of_the_checker() -> None:
+    tokens, rng = vocabulary.build(), random.Random(3)
+    for problem, make in itertools.product(Arithmetic(level=3, limit=60, seed=5).problems(), (corrupt, drill)):
+        chain = Chain.parse(problem.prompt)
+        assert chain is not None
+        steps = make(chain, rng)
+        trace = Trace(problem, tuple(Step(tokens.decode(step)) for step in steps))
+        row = label(chain, steps)
+        assert row.right == check(problem, trace)
+        agreed = all(row.ids[at] == token for at, token in row.expected)
+        assert row.right[-1] <= agreed, "a right solution surprises nowhere"
+    assert len(KINDS) > 10
+
+
+def test_step_auc_by_hand() -> None:
+    assert evaluate.auc(np.array([0.9, 0.8]), np.array([0.1, 0.8])) == pytest.approx(0.875)
+
+
+def test_sampling_is_seeded() -> None:
+    policy = models.load_policy(FOLDER / "policy")
+    prompts = torch.tensor([prompt_ids(chain) for chain in chains(1, 4)])
+    first, again, other = (models.sample(policy, prompts, 4, 30, seed) for seed in (1, 1, 2))
+    assert first == again != other
+    assert all(len(split(tokens)) >= 1 for part in first for tokens in part)
+
+
+def test_committed_weights_hold_a_small_gate() -> None:
+    table = evaluate.measure(evaluate.judge(FOLDER, level=3, problems=20, samples=16, seed=12))
+    assert 0.15 < table["single"] < 0.75
+    assert table["pass"][16] > 0.6
+    assert table["auc"] > 0.95
+    assert table["missed"] < 0.08
+    assert table["best"][16] > table["single"] + 0.15
+
+
+def test_weights_are_small() -> None:
+    files = list(FOLDER.rglob("model.safetensors"))
+    assert len(files) == 2
+    assert sum(file.stat().st_size for file in files) < 6_000_000
