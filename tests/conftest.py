@@ -1,0 +1,73 @@
+"""One policy engine and one reward engine for the whole session, on the embedded models if they are there."""
+
+from __future__ import annotations
+
+import gc
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+EMBEDDED = Path(__file__).parents[1] / "tasks" / "embedded"
+ENGINE = {"max_model_len": 512, "max_num_seqs": 256}
+
+
+@pytest.fixture(scope="session")
+def policy_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a small causal language model."""
+    from tests import tiny_models
+
+    if (EMBEDDED / "policy" / "model.safetensors").exists():
+        return str(EMBEDDED / "policy")
+    return str(tiny_models.policy(tmp_path_factory.mktemp("policy")))
+
+
+@pytest.fixture(scope="session")
+def reward_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a small process reward model."""
+    from tests import tiny_models
+
+    if (EMBEDDED / "prm" / "model.safetensors").exists():
+        return str(EMBEDDED / "prm")
+    return str(tiny_models.reward(tmp_path_factory.mktemp("reward")))
+
+
+@pytest.fixture(scope="session")
+def vllm_policy(policy_folder: str) -> Iterator[Any]:
+    """The policy on vLLM, hot enough that samples differ. Await it on the session's event loop."""
+    pytest.importorskip("vllm")
+    from ponder.samplers.vllm_engine import VLLMSampler
+
+    sampler = VLLMSampler(policy_folder, temperature=2.0, engine=ENGINE)
+    yield sampler
+    _close(sampler)
+
+
+@pytest.fixture(scope="session")
+def vllm_reward(reward_folder: str) -> Iterator[Any]:
+    """The reward model on vLLM. Await it on the session's event loop."""
+    pytest.importorskip("vllm")
+    from ponder.verifiers.prm import ProcessRewardModel
+
+    verifier = ProcessRewardModel(reward_folder, "embedded", options={"max_model_len": 512})
+    yield verifier
+    _close(verifier)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Warnings of torch and vLLM, which we cannot mend, do not fail the tests that run them."""
+    for item in items:
+        if {"policy_folder", "reward_folder"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.filterwarnings("default"))
+
+
+def _close(owner: Any) -> None:
+    """Stops an engine. Its sockets close when it is collected, with a warning that is not ours."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        owner.close()
+        gc.collect()
