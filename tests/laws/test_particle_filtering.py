@@ -54,8 +54,21 @@ def test_the_evidence_of_uneven_solutions_is_unbiased_when_ended_ones_absorb(lab
 @pytest.mark.parametrize("finished", ["rescore", "absorb"])
 def test_telescoped_weights_leave_the_last_score_alone(lab, uneven, scores, finished):
     _, exact = lab.posterior(uneven, lambda text: scores[text[-1]])
-    strategy = ParticleFiltering(3, weight=telescoped, finished=finished, ess_threshold=0.8)
+    strategy = ParticleFiltering(3, weight=telescoped, finished=finished, ess_threshold=1.0)
     agrees([np.exp(p.evidence) for p, _ in lab.many(strategy, uneven, seeds=range(1000))], exact)
+
+
+def test_telescoped_weights_follow_the_survivors_of_a_resampling(lab, even, scores):
+    """Resampled every round, a survivor's next weight is its new score over its own last one."""
+    strategy = ParticleFiltering(6, weight=telescoped, ess_threshold=1.0)
+    for population, ctx in lab.many(strategy, even, seeds=range(20)):
+        for report in ctx.reports[:3]:
+            if report.population.log_evidence == 0:
+                continue
+            for trace, log_weight in zip(report.population.traces, report.population.log_weights, strict=True):
+                r = [scores[c] for c in trace.text]
+                assert log_weight == pytest.approx(np.log(r[-1] / r[-2]))
+        assert population.log_evidence != 0
 
 
 def test_temperature_divides_the_log_potential(lab, even, scores):
@@ -106,12 +119,29 @@ class Place:
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.5, 1.0])
-def test_the_best_of_the_finished_is_never_lost(lab, threshold):
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_best_of_the_finished_is_never_lost(lab, scheme, threshold):
     sampler = Scripted(["0.6", "a.5", "b.5", "c.5"])
-    strategy = ParticleFiltering(4, ess_threshold=threshold)
+    strategy = ParticleFiltering(4, resampling=scheme, ess_threshold=threshold)
     lab.step = Until(stop=("\n",))
     for population, _ in lab.many(strategy, sampler, Place(), range(50)):
         assert select.argmax(population, lambda t: t.text, np.random.default_rng(0)) == "0.6"
+
+
+class One:
+    """Nearly sure of solutions that begin with "d", and of no other."""
+
+    async def score(self, traces):
+        return [0.999 if trace.text.startswith("d") else 0.01 for trace in traces]
+
+
+@pytest.mark.parametrize(("threshold", "beginnings"), [(0.2, "abcd"), (0.3, "d"), (1.0, "d")])
+def test_particles_are_resampled_when_the_sample_size_falls_below_the_threshold(lab, threshold, beginnings):
+    """One of four particles has all the weight: an effective sample size of 1, a quarter of n."""
+    strategy = ParticleFiltering(4, ess_threshold=threshold)
+    population, ctx = lab.run(strategy, Scripted(["ax", "bx", "cx", "dx"]), One())
+    assert "".join(t.text[0] for t in ctx.reports[0].population.traces) == "abcd"
+    assert "".join(sorted({t.text[0] for t in population.traces})) == beginnings
 
 
 @pytest.mark.parametrize("finished", ["rescore", "absorb"])
