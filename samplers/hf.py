@@ -22,6 +22,8 @@ from ponder.samplers.chat import ChatFormat, Prompts, decode, first_tokens, step
 from ponder.samplers.flops import Flops
 from ponder.types import Cost, Probabilities, Step, Trace, Why
 
+_DTYPES = ("float32", "bfloat16", "float16", "float64")
+
 
 @dataclass
 class _Row:
@@ -73,15 +75,13 @@ class HFSampler:
         device: str = "cpu",
         batch_size: int = 64,
     ) -> None:
-        import torch
-
         if temperature < 0 or not 0 < top_p <= 1 or top_k < 0 or not 0 <= min_p <= 1:
             raise UserError(
                 f"sampler: temperature={temperature}, top_p={top_p}, top_k={top_k}, min_p={min_p}",
                 "temperature >= 0, 0 < top_p <= 1, top_k >= 0 and 0 <= min_p <= 1 are allowed.",
             )
-        if not isinstance(getattr(torch, dtype, None), torch.dtype):
-            raise UserError(f"sampler.dtype={dtype!r} is no dtype of torch", "Allowed: float32, bfloat16, float16")
+        if dtype not in _DTYPES:
+            raise UserError(f"sampler.dtype={dtype!r} is unknown", f"Allowed: {', '.join(_DTYPES)}")
         if model.startswith(("/", "./", "../")) and not Path(model).exists():
             raise UserError(f"sampler.model={model!r}: no such folder", "Give a checkpoint folder or a hub name.")
         self.model = model

@@ -92,7 +92,10 @@ class ProcessRewardModel:
         options: Mapping[str, Any] | None = None,
         memory: int = 200_000,
     ) -> None:
-        engines = {"vllm": VLLMRewards, "transformers": TransformersRewards}
+        engines: dict[str, type[VLLMRewards] | type[TransformersRewards]] = {
+            "vllm": VLLMRewards,
+            "transformers": TransformersRewards,
+        }
         if family not in FAMILIES:
             raise UserError(f"verifier.family={family!r} is unknown", f"Allowed: {', '.join(FAMILIES)}")
         if engine not in engines:

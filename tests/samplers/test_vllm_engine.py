@@ -94,12 +94,16 @@ async def test_a_stop_string_across_tokens_ends_the_step_with_its_token(vllm_pol
 @session
 async def test_why_tells_what_ended_a_step(vllm_policy: Any) -> None:
     trace = Trace(QUESTION)
-    assert {step.why for step in await vllm_policy.sample(trace, 4, Until(every=2, max_tokens=9), seed=1)} <= {"stop", "eos"}
+    assert {step.why for step in await vllm_policy.sample(trace, 4, Until(every=2, max_tokens=9), seed=1)} <= {
+        "stop",
+        "eos",
+    }
     assert {step.why for step in await vllm_policy.sample(trace, 4, Until(max_tokens=2), seed=1)} <= {"length", "eos"}
     long = await vllm_policy.sample(trace, 64, Until(max_tokens=400), seed=1)
     ended = [step for step in long if step.why == "eos"]
     eos = vllm_policy._prompts.tokenizer.eos_token_id
-    assert ended and all(step.token_ids[-1] == eos for step in ended)
+    assert ended
+    assert all(step.token_ids[-1] == eos for step in ended)
     assert all(eos not in step.token_ids for step in long if step.why != "eos")
 
 

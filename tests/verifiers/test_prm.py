@@ -73,7 +73,8 @@ async def test_step_by_step_equals_at_once_at_linear_cost(vllm_reward: Any, rewa
     rescored = sum(score.cost.verifier_tokens + score.cost.verifier_cached_tokens for score in scores)
     assert computed < tokens + 32 * 10 < rescored
     (again,) = await vllm_reward.score([grown])
-    assert again.cost.verifier_tokens == 0 and again.steps == scores[-1].steps
+    assert again.cost.verifier_tokens == 0
+    assert again.steps == scores[-1].steps
 
 
 @session
@@ -96,8 +97,10 @@ async def test_a_mark_in_question_or_answer_adds_no_score(vllm_reward: Any) -> N
 @session
 async def test_empty_steps_and_traces(vllm_reward: Any) -> None:
     empty, ended = await vllm_reward.score([trace("e", 0), trace("e", 2) + Step("", why="eos")])
-    assert float(empty) == 0.5 and empty.steps == ()
-    assert len(ended.steps) == 3 and ended.steps[2] == ended.steps[1]
+    assert float(empty) == 0.5
+    assert empty.steps == ()
+    assert len(ended.steps) == 3
+    assert ended.steps[2] == ended.steps[1]
 
 
 @session
@@ -117,7 +120,8 @@ async def test_whole_reads_one_mark(reward_folder: str) -> None:
     whole = ProcessRewardModel(reward_folder, "embedded", "transformers", reduction="whole")
     last = ProcessRewardModel(reward_folder, "embedded", "transformers")
     (a,), (b,) = await whole.score([scored]), await last.score([joined])
-    assert float(a) == pytest.approx(float(b)) and a.steps == ()
+    assert float(a) == pytest.approx(float(b))
+    assert a.steps == ()
 
 
 @session
@@ -142,11 +146,13 @@ async def test_too_long_is_an_error_that_names_the_limit(vllm_reward: Any, rewar
 def test_a_wrong_setting_is_named(reward_folder: str, arguments: Any) -> None:
     with pytest.raises(UserError) as caught:
         ProcessRewardModel(reward_folder, **arguments)
-    assert "verifier." in caught.value.message and caught.value.hint
+    assert "verifier." in caught.value.message
+    assert caught.value.hint
 
 
 def test_qwen_reads_steps_without_white_space(reward_folder: str) -> None:
     model = ProcessRewardModel(reward_folder, "qwen", "transformers")
-    assert model.family.strip and model.family.system.startswith("Please reason")
+    assert model.family.strip
+    assert (model.family.system or "").startswith("Please reason")
     ids = model._lay(trace("s", 2)).ids
     assert model._tokenizer.encode("\n\n", add_special_tokens=False)[0] not in ids[ids.index(model._mark) - 1 :]
