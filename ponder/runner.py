@@ -162,6 +162,7 @@ async def run(
     seed: int,
     select: str,
     selectors: Mapping[str, Select],
+    config: Mapping[str, Any] | None = None,
     recorders: Sequence[Recorder] = (),
     concurrency: int = 64,
 ) -> None:
@@ -176,6 +177,7 @@ async def run(
         seed: the run's seed.
         select: the name of the configured selector.
         selectors: all selectors, so that one run answers for each.
+        config: the resolved configuration, for recorders.
         recorders: told of every row, old ones included.
         concurrency: the most questions at once.
 
@@ -185,7 +187,7 @@ async def run(
     problems = list(task.problems())
     known = {row["problem_id"]: row for row in rows.rows if row["error"] is None}
     for recorder in recorders:
-        recorder.start({**stamp, "questions": len(problems)})
+        recorder.start({**stamp, "config": dict(config or {}), "questions": len(problems)})
         for problem in problems:
             if problem.id in known:
                 recorder.row(known[problem.id])

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ponder.errors import UserError
-from ponder.metrics import Expectation, Pool, best_of_k, mean_interval, paired, pass_at_k, vote_at_k
+from ponder.scripts.metrics import Expectation, Pool, best_of_k, mean_interval, paired, pass_at_k, vote_at_k
 
 INDEPENDENT = {"best_of_n": ("argmax", "weighted_vote"), "self_consistency": ()}
 """Searches whose samples are independent, so that any subset is a smaller run; with selectors always shown."""

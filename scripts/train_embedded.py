@@ -64,7 +64,7 @@ def train_language(
         losses = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         weight = weights[:, 1:].flatten()
         loss = (losses * weight).sum() / weight.sum()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step(factor * _schedule(step, steps))
         if step % 100 == 0 or step == steps - 1:
             results = losses.detach()[weight > 1].mean().item()
@@ -172,7 +172,7 @@ def train_prm(
         agrees = (ids[line, at] == token).long()
         surprise = functional.cross_entropy(local[line, at], agrees, weight=torch.tensor([5.0, 1.0]))
         total = main + surprise + 0.5 * expectation
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         optimiser.step(factor * _schedule(step, steps))
         if step % 50 == 0 or step == steps - 1:
             log.info(

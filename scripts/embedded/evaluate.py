@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from ponder.tasks.arithmetic import Arithmetic, Chain
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 EVALUATION_SEED, SAMPLING_SEED = 7001, 77
 PROBLEMS = {3: 200, 1: 100, 5: 60}
-GATES = {
+GATES: dict[str, Callable[[dict[str, Any]], bool]] = {
     "single between .25 and .60": lambda r: 0.25 <= r["single"] <= 0.60,
     "pass@64 above .90": lambda r: r["pass"][64] > 0.90,
     "majority@64 below weighted@64 by .05": lambda r: r["majority"][64] < r["weighted"][64] - 0.05,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ponder.metrics import Pool, best_of_k, mean_interval, paired, pass_at_k, vote_at_k, wilson
+from ponder.scripts.metrics import Pool, best_of_k, mean_interval, paired, pass_at_k, vote_at_k, wilson
 
 Sample = tuple[str | None, float]
 
