@@ -105,9 +105,7 @@ def _shares(log_weights: Floats) -> Floats:
     return np.asarray(np.exp(log_weights - total), dtype=np.float64)
 
 
-def _heaviest(
-    population: Population, answer: Answer, rank: Callable[[int, float], tuple[float, float]]
-) -> str | None:
+def _heaviest(population: Population, answer: Answer, rank: Callable[[int, float], tuple[float, float]]) -> str | None:
     answers, log_weights = _candidates(population, answer)
     groups: dict[str, tuple[int, float]] = {}
     for text, share in zip(answers, _shares(log_weights) if answers else [], strict=True):

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ class Lab:
     max_tokens: int = 1024
     step: Until = field(default_factory=lambda: Until(every=1))
 
-    def contexts(self, sampler, verifier, seeds, budget=None):
+    def contexts(self, sampler: Any, verifier: Any, seeds: Any, budget: Any = None) -> Any:
         scorers = {"verifier": Scorer(verifier)}
         return [
             Context(
@@ -72,12 +73,29 @@ class Lab:
             for seed in seeds
         ]
 
-    def run(self, strategy, sampler=None, verifier=None, seed=0, budget: Budget | None = None, problem=None):
+    def run(
+        self,
+        strategy: Any,
+        sampler: Any = None,
+        verifier: Any = None,
+        seed: Any = 0,
+        budget: Budget | None = None,
+        problem: Any = None,
+    ) -> Any:
         """One search: its population (the last reported one if the budget ended it) and its context."""
         (done,) = self.many(strategy, sampler, verifier, [seed], budget, [problem or Problem("p", "ask")])
         return done
 
-    def many(self, strategy, sampler=None, verifier=None, seeds=range(1), budget=None, problems=None, together=200):
+    def many(
+        self,
+        strategy: Any,
+        sampler: Any = None,
+        verifier: Any = None,
+        seeds: Any = range(1),
+        budget: Any = None,
+        problems: Any = None,
+        together: Any = 200,
+    ) -> Any:
         """Many searches, `together` at a time."""
 
         async def one(problem: Problem, ctx: Context) -> tuple[Population, Context]:
@@ -86,7 +104,7 @@ class Lab:
             except BudgetExhausted:
                 return ctx.reports[-1].population if ctx.reports else Population.equal([]), ctx
 
-        async def everything():
+        async def everything() -> Any:
             contexts = self.contexts(sampler or ToyLanguage(EVEN), verifier or Table(), seeds, budget)
             asked = problems or [Problem("p", "ask")] * len(contexts)
             done = []
@@ -98,7 +116,7 @@ class Lab:
         return asyncio.run(everything())
 
     @staticmethod
-    def posterior(language, potential):
+    def posterior(language: Any, potential: Any) -> Any:
         """Exact answer distribution under weights `potential(text)`, and the normalising constant."""
         mass = {text: p * potential(text) for text, p in language.enumerate()}
         total = sum(mass.values())
@@ -106,26 +124,26 @@ class Lab:
 
 
 @pytest.fixture
-def lab():
+def lab() -> Any:
     return Lab()
 
 
 @pytest.fixture
-def table():
+def table() -> Any:
     return Table()
 
 
 @pytest.fixture
-def even():
+def even() -> Any:
     return ToyLanguage(EVEN)
 
 
 @pytest.fixture
-def uneven():
+def uneven() -> Any:
     return ToyLanguage(UNEVEN)
 
 
 @pytest.fixture
-def scores():
+def scores() -> Any:
     """The score of a trace that ends in each character."""
     return SCORES

@@ -1,5 +1,7 @@
 """Particle filtering against sums that can be written down."""
 
+from typing import Any, Literal
+
 import numpy as np
 import pytest
 
@@ -15,50 +17,54 @@ RUNS = 2000
 SCHEMES = [resampling.multinomial, resampling.systematic, resampling.stratified, resampling.residual]
 
 
-def odds_of(r):
+def odds_of(r: Any) -> Any:
     return r / (1 - r)
 
 
-def product(scores, text, g, end=True):
+def product(scores: Any, text: Any, g: Any, end: Any = True) -> Any:
     """Product of the potentials along a solution, the step that ends it included."""
     r = [scores[c] for c in text] + ([scores[text[-1]]] if end else [])
     return np.prod([g(x) for x in r])
 
 
-def agrees(estimates, exact):
+def agrees(estimates: Any, exact: Any) -> None:
     estimates = np.asarray(estimates)
     error = estimates.std(ddof=1) / np.sqrt(len(estimates))
     assert abs(estimates.mean() - exact) < 4 * error, (estimates.mean(), exact, error)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_evidence_is_unbiased(lab, even, scores, scheme):
+def test_the_evidence_is_unbiased(lab: Any, even: Any, scores: Any, scheme: Any) -> None:
     _, exact = lab.posterior(even, lambda text: product(scores, text, odds_of))
     strategy = ParticleFiltering(3, resampling=scheme, ess_threshold=0.8)
     agrees([np.exp(p.evidence) for p, _ in lab.many(strategy, even, seeds=range(RUNS))], exact)
 
 
 @pytest.mark.parametrize("threshold", [0.05, 1.0])
-def test_the_evidence_is_unbiased_however_often_particles_are_resampled(lab, even, scores, threshold):
+def test_the_evidence_is_unbiased_however_often_particles_are_resampled(
+    lab: Any, even: Any, scores: Any, threshold: Any
+) -> None:
     _, exact = lab.posterior(even, lambda text: product(scores, text, lambda r: r))
     strategy = ParticleFiltering(3, weight=probability, ess_threshold=threshold)
     agrees([np.exp(p.evidence) for p, _ in lab.many(strategy, even, seeds=range(1000))], exact)
 
 
-def test_the_evidence_of_uneven_solutions_is_unbiased_when_ended_ones_absorb(lab, uneven, scores):
+def test_the_evidence_of_uneven_solutions_is_unbiased_when_ended_ones_absorb(
+    lab: Any, uneven: Any, scores: Any
+) -> None:
     _, exact = lab.posterior(uneven, lambda text: product(scores, text, odds_of))
     strategy = ParticleFiltering(3, finished="absorb", ess_threshold=0.8)
     agrees([np.exp(p.evidence) for p, _ in lab.many(strategy, uneven, seeds=range(RUNS))], exact)
 
 
 @pytest.mark.parametrize("finished", ["rescore", "absorb"])
-def test_telescoped_weights_leave_the_last_score_alone(lab, uneven, scores, finished):
+def test_telescoped_weights_leave_the_last_score_alone(lab: Any, uneven: Any, scores: Any, finished: Any) -> None:
     _, exact = lab.posterior(uneven, lambda text: scores[text[-1]])
     strategy = ParticleFiltering(3, weight=telescoped, finished=finished, ess_threshold=1.0)
     agrees([np.exp(p.evidence) for p, _ in lab.many(strategy, uneven, seeds=range(1000))], exact)
 
 
-def test_telescoped_weights_follow_the_survivors_of_a_resampling(lab, even, scores):
+def test_telescoped_weights_follow_the_survivors_of_a_resampling(lab: Any, even: Any, scores: Any) -> None:
     """Resampled every round, a survivor's next weight is its new score over its own last one."""
     strategy = ParticleFiltering(6, weight=telescoped, ess_threshold=1.0)
     for population, ctx in lab.many(strategy, even, seeds=range(20)):
@@ -71,14 +77,14 @@ def test_telescoped_weights_follow_the_survivors_of_a_resampling(lab, even, scor
         assert population.log_evidence != 0
 
 
-def test_temperature_divides_the_log_potential(lab, even, scores):
+def test_temperature_divides_the_log_potential(lab: Any, even: Any, scores: Any) -> None:
     _, exact = lab.posterior(even, lambda text: product(scores, text, lambda r: odds_of(r) ** 0.5))
     strategy = ParticleFiltering(3, temperature=2.0, ess_threshold=0.8)
     agrees([np.exp(p.evidence) for p, _ in lab.many(strategy, even, seeds=range(1000))], exact)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_posterior_over_answers_converges(lab, even, scores, scheme):
+def test_the_posterior_over_answers_converges(lab: Any, even: Any, scores: Any, scheme: Any) -> None:
     exact, _ = lab.posterior(even, lambda text: product(scores, text, odds_of))
     distance = []
     for n, runs in [(2, 300), (8, 200), (64, 80)]:
@@ -91,7 +97,7 @@ def test_the_posterior_over_answers_converges(lab, even, scores, scheme):
     assert distance[2] < 0.05  # 80 x 64 correlated particles on 8 answers
 
 
-def test_one_population_of_many_particles_is_near_the_posterior(lab, uneven, scores):
+def test_one_population_of_many_particles_is_near_the_posterior(lab: Any, uneven: Any, scores: Any) -> None:
     exact, _ = lab.posterior(uneven, lambda text: product(scores, text, odds_of))
     population, _ = lab.run(ParticleFiltering(5000, finished="absorb"), uneven)
     for text, p in exact.items():
@@ -100,9 +106,10 @@ def test_one_population_of_many_particles_is_near_the_posterior(lab, uneven, sco
 
 
 @pytest.mark.parametrize("weight", [odds, probability, telescoped, exponential])
-def test_a_constant_verifier_is_plain_sampling(lab, uneven, weight):
+def test_a_constant_verifier_is_plain_sampling(lab: Any, uneven: Any, weight: Any) -> None:
     strategy, runs = ParticleFiltering(4, weight=weight, ess_threshold=0.5), 250
-    exact, counts = dict(uneven.enumerate()), {}
+    exact = dict(uneven.enumerate())
+    counts: dict[str, int] = {}
     for population, _ in lab.many(strategy, uneven, Constant(0.8), range(runs)):
         assert np.allclose(population.weights, 0.25)
         for trace in population.traces:
@@ -114,13 +121,13 @@ def test_a_constant_verifier_is_plain_sampling(lab, uneven, weight):
 class Place:
     """The score that stands at the end of a solution."""
 
-    async def score(self, traces):
+    async def score(self, traces: Any) -> Any:
         return [float(trace.text[-2:]) for trace in traces]
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.5, 1.0])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_best_of_the_finished_is_never_lost(lab, scheme, threshold):
+def test_the_best_of_the_finished_is_never_lost(lab: Any, scheme: Any, threshold: Any) -> None:
     sampler = Scripted(["0.6", "a.5", "b.5", "c.5"])
     strategy = ParticleFiltering(4, resampling=scheme, ess_threshold=threshold)
     lab.step = Until(stop=("\n",))
@@ -131,12 +138,14 @@ def test_the_best_of_the_finished_is_never_lost(lab, scheme, threshold):
 class One:
     """Nearly sure of solutions that begin with "d", and of no other."""
 
-    async def score(self, traces):
+    async def score(self, traces: Any) -> Any:
         return [0.999 if trace.text.startswith("d") else 0.01 for trace in traces]
 
 
 @pytest.mark.parametrize(("threshold", "beginnings"), [(0.2, "abcd"), (0.3, "d"), (1.0, "d")])
-def test_particles_are_resampled_when_the_sample_size_falls_below_the_threshold(lab, threshold, beginnings):
+def test_particles_are_resampled_when_the_sample_size_falls_below_the_threshold(
+    lab: Any, threshold: Any, beginnings: Any
+) -> None:
     """One of four particles has all the weight: an effective sample size of 1, a quarter of n."""
     strategy = ParticleFiltering(4, ess_threshold=threshold)
     population, ctx = lab.run(strategy, Scripted(["ax", "bx", "cx", "dx"]), One())
@@ -145,7 +154,7 @@ def test_particles_are_resampled_when_the_sample_size_falls_below_the_threshold(
 
 
 @pytest.mark.parametrize("finished", ["rescore", "absorb"])
-def test_finished_particles_cost_nothing(lab, uneven, table, finished):
+def test_finished_particles_cost_nothing(lab: Any, uneven: Any, table: Any, finished: Any) -> None:
     """However many rounds follow, each distinct trace is scored once, and no ended one is continued."""
     population, ctx = lab.run(ParticleFiltering(16, finished=finished, ess_threshold=1.0), uneven, table)
     assert set(table.seen.values()) == {1}
@@ -153,36 +162,37 @@ def test_finished_particles_cost_nothing(lab, uneven, table, finished):
     assert all(trace.finished for trace in population.traces)
 
 
-def test_a_finished_particle_is_neither_stepped_nor_scored_again(lab, table):
+def test_a_finished_particle_is_neither_stepped_nor_scored_again(lab: Any, table: Any) -> None:
     """Of two particles one ends after a round; the next rounds send one request each."""
 
-    def script(trace, seed):
+    def script(trace: Any, seed: Any) -> Any:
         if not trace.steps:
             return Step("a", why="eos") if seed % 2 else Step("b")
         return Step("c", why="eos" if len(trace) == 5 else "stop")
 
     sampler = Scripted(script)
-    population, ctx = lab.run(ParticleFiltering(2, ess_threshold=0.001), sampler, table)
+    population, _ctx = lab.run(ParticleFiltering(2, ess_threshold=0.001), sampler, table)
     assert sorted(len(t) for t in population.traces) == [1, 6]
     assert sampler.requests == 6
     assert table.calls == 2 + 5
 
 
-def test_an_ended_particle_keeps_its_weight_or_gains_its_potential_again(lab, table, scores):
-    def script(trace, seed):
+def test_an_ended_particle_keeps_its_weight_or_gains_its_potential_again(lab: Any, table: Any, scores: Any) -> None:
+    def script(trace: Any, seed: Any) -> Any:
         if not trace.steps:
             return Step("a", why="eos") if seed % 2 else Step("b")
         return Step("c", why="eos")
 
     logit = {c: np.log(odds_of(scores[c])) for c in "abc"}
-    for finished, rounds in (("absorb", 1), ("rescore", 2)):
+    modes: list[tuple[Literal["rescore", "absorb"], int]] = [("absorb", 1), ("rescore", 2)]
+    for finished, rounds in modes:
         strategy = ParticleFiltering(2, ess_threshold=0.001, finished=finished)
         population, _ = lab.run(strategy, Scripted(script), table)
         weights = {t.text: w for t, w in zip(population.traces, population.log_weights, strict=True)}
         assert weights == pytest.approx({"a": rounds * logit["a"], "bc": logit["b"] + logit["c"]})
 
 
-def test_three_steps_are_three_rounds(lab, table):
+def test_three_steps_are_three_rounds(lab: Any, table: Any) -> None:
     lab.max_steps = 3
     population, ctx = lab.run(ParticleFiltering(2), Scripted(["aaaaaaaaaa"]), table)
     assert [len(t) for t in population.traces] == [3, 3]
@@ -190,14 +200,14 @@ def test_three_steps_are_three_rounds(lab, table):
     assert not any(t.finished for t in population.traces)
 
 
-def test_an_end_without_delimiter_ends_after_one_round(lab, table):
+def test_an_end_without_delimiter_ends_after_one_round(lab: Any, table: Any) -> None:
     lab.step = Until(stop=("\n\n",))
     population, ctx = lab.run(ParticleFiltering(2), Scripted(["a"]), table)
     assert len(ctx.reports) == 1
     assert all(t.finished for t in population.traces)
 
 
-def test_certain_scores_keep_weights_finite(lab, even):
+def test_certain_scores_keep_weights_finite(lab: Any, even: Any) -> None:
     for weight in (odds, probability, telescoped):
         for value in (0.0, 1.0):
             population, _ = lab.run(ParticleFiltering(4, weight=weight), even, Constant(value))

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,11 +21,11 @@ STEPS = Until(stop=("\n\n",))
 TOY = {"^": {"a": 0.5, "b": 0.5}, "a": {"b": 0.3, "$": 0.7}, "b": {"c": 0.6, "$": 0.4}, "c": {"$": 1.0}}
 
 
-def draw(sampler, trace=BARE, n=1, until=WHOLE, seed=0):
+def draw(sampler: Any, trace: Any = BARE, n: Any = 1, until: Any = WHOLE, seed: Any = 0) -> Any:
     return asyncio.run(sampler.sample(trace, n, until, seed=seed))
 
 
-def test_a_whole_text_ends_with_the_end_of_sequence_and_is_billed_for_it():
+def test_a_whole_text_ends_with_the_end_of_sequence_and_is_billed_for_it() -> None:
     sampler = Scripted(["four"])
     first, second = draw(sampler, n=2)
     assert (first.text, first.why, first.token_ids) == ("four", "eos", (*map(ord, "four"), EOS))
@@ -33,11 +34,11 @@ def test_a_whole_text_ends_with_the_end_of_sequence_and_is_billed_for_it():
     assert (sampler.requests, sampler.new_tokens, sampler.prompt_tokens) == (1, 10, 4)
 
 
-def test_listed_texts_are_played_in_order_and_cyclically():
+def test_listed_texts_are_played_in_order_and_cyclically() -> None:
     assert [s.text for s in draw(Scripted(["x", "y"]), n=3, seed=7)] == ["x", "y", "x"]
 
 
-def test_steps_continue_the_text_that_the_trace_began():
+def test_steps_continue_the_text_that_the_trace_began() -> None:
     sampler = Scripted(["a\n\nb", "c\n\nd\n\n"])
     first, second = draw(sampler, n=2, until=STEPS)
     assert (first.text, first.why, second.text) == ("a\n\n", "stop", "c\n\n")
@@ -48,18 +49,18 @@ def test_steps_continue_the_text_that_the_trace_began():
     assert (nothing.text, nothing.why, nothing.token_ids) == ("", "eos", (EOS,))
 
 
-def test_an_edited_trace_gets_a_whole_text_appended():
+def test_an_edited_trace_gets_a_whole_text_appended() -> None:
     assert draw(Scripted(["x"]), BARE + Step("Wait"))[0].text == "x"
 
 
-def test_a_limit_cuts_and_is_reported_as_such():
+def test_a_limit_cuts_and_is_reported_as_such() -> None:
     (step,) = draw(Scripted(["12345"]), until=Until(max_tokens=5))
     assert (step.text, step.why, step.cost.new_tokens) == ("12345", "length", 5)
     (counted,) = draw(Scripted(["12345"]), until=Until(max_tokens=5, every=2))
     assert (counted.text, counted.why) == ("12", "stop")
 
 
-def test_seeded_order_is_a_function_of_seed_and_prefix():
+def test_seeded_order_is_a_function_of_seed_and_prefix() -> None:
     texts = [str(i) for i in range(10)]
     one = [s.text for s in draw(Scripted(texts, order="seed"), n=50, seed=1)]
     assert one == [s.text for s in draw(Scripted(texts, order="seed"), n=50, seed=1)]
@@ -68,7 +69,7 @@ def test_seeded_order_is_a_function_of_seed_and_prefix():
     assert len(set(one)) > 5
 
 
-def test_a_function_says_steps_or_texts():
+def test_a_function_says_steps_or_texts() -> None:
     sampler = Scripted(lambda trace, seed: Step(f"{len(trace)}", why="stop") if seed < 2 else "end")
     steps = draw(sampler, n=2, seed=1)
     assert [(s.text, s.why) for s in steps] == [("0", "stop"), ("end", "eos")]
@@ -77,19 +78,20 @@ def test_a_function_says_steps_or_texts():
 
 
 @pytest.mark.parametrize("texts", [[], "abc"])
-def test_no_texts_are_a_mistake(texts):
+def test_no_texts_are_a_mistake(texts: Any) -> None:
     with pytest.raises(UserError, match=r"sampler\.texts"):
         Scripted(texts)
+    unknown: Any = "random"
     with pytest.raises(UserError, match="listed, seed"):
-        Scripted(["a"], order="random")
+        Scripted(["a"], order=unknown)
 
 
-def test_a_finished_trace_cannot_be_continued():
+def test_a_finished_trace_cannot_be_continued() -> None:
     with pytest.raises(SamplerError, match="finished"):
         draw(Scripted(["a"]), BARE + Step("a", why="eos"))
 
 
-def test_probe_answers_and_bills():
+def test_probe_answers_and_bills() -> None:
     sampler = Scripted(["a"], probabilities=[0.9, 0.1])
     answer = asyncio.run(sampler.probe(BARE, "ok?", [" yes", " no"]))
     assert tuple(answer) == (0.9, 0.1)
@@ -100,14 +102,14 @@ def test_probe_answers_and_bills():
         asyncio.run(sampler.probe(BARE, "", ["x"]))
 
 
-def test_quote_is_the_most_a_completion_costs():
+def test_quote_is_the_most_a_completion_costs() -> None:
     for sampler in (Scripted(["four"]), ToyLanguage(TOY)):
         quote, (step,) = sampler.quote(BARE, 5), draw(sampler, until=Until(max_tokens=5))
         assert quote == Cost(prompt_tokens=4, new_tokens=5)
         assert step.cost.new_tokens <= quote.new_tokens
 
 
-def test_split_gives_the_steps_that_stepping_would_have_given():
+def test_split_gives_the_steps_that_stepping_would_have_given() -> None:
     sampler = Scripted(["a\n\nbb\n\nc"])
     (whole,) = draw(sampler)
     pieces = sampler.split(BARE, whole, STEPS)
@@ -118,7 +120,7 @@ def test_split_gives_the_steps_that_stepping_would_have_given():
     assert [s.why for s in sampler.split(BARE, cut, STEPS)] == ["stop", "length"]
 
 
-def test_split_keeps_exact_logprobs():
+def test_split_keeps_exact_logprobs() -> None:
     sampler = ToyLanguage(TOY)
     (whole,) = draw(sampler, seed=3)
     pieces = sampler.split(BARE, whole, Until(every=1))
@@ -126,18 +128,18 @@ def test_split_keeps_exact_logprobs():
     assert sum((s.logprobs for s in pieces), ()) == whole.logprobs
 
 
-def test_enumeration_is_complete_and_exact():
+def test_enumeration_is_complete_and_exact() -> None:
     found = ToyLanguage(TOY).enumerate()
     assert dict(found) == pytest.approx({"a": 0.35, "ab": 0.06, "abc": 0.09, "b": 0.2, "bc": 0.3})
     assert sum(p for _, p in found) == pytest.approx(1.0)
 
 
-def test_endless_languages_are_enumerated_up_to_a_length():
+def test_endless_languages_are_enumerated_up_to_a_length() -> None:
     endless = ToyLanguage({"^": {"a": 1.0}, "a": {"a": 0.5, "$": 0.5}})
     assert endless.enumerate(longest=3) == [("aaa", 0.125), ("aa", 0.25), ("a", 0.5)]
 
 
-def test_the_toy_language_speaks_with_its_probabilities():
+def test_the_toy_language_speaks_with_its_probabilities() -> None:
     sampler, n = ToyLanguage(TOY), 20_000
     steps = draw(sampler, n=n, seed=5)
     counts = Counter(s.text for s in steps)
@@ -147,8 +149,9 @@ def test_the_toy_language_speaks_with_its_probabilities():
     assert all(math.isclose(math.exp(sum(s.logprobs)), exact[s.text]) for s in steps[:100])
 
 
-def test_the_toy_language_speaks_step_by_step_as_at_once():
-    sampler, counts = ToyLanguage(TOY), Counter()
+def test_the_toy_language_speaks_step_by_step_as_at_once() -> None:
+    sampler = ToyLanguage(TOY)
+    counts: Counter[str] = Counter()
     for seed in range(4000):
         trace = BARE
         while not trace.finished:
@@ -159,7 +162,7 @@ def test_the_toy_language_speaks_step_by_step_as_at_once():
     assert chi2 < 18.5  # 99.9 % point of chi-square with 4 degrees of freedom
 
 
-def test_the_toy_language_respects_the_end_of_a_step():
+def test_the_toy_language_respects_the_end_of_a_step() -> None:
     sampler = ToyLanguage(TOY)
     for seed in range(20):
         (step,) = draw(sampler, until=Until(stop=("b",)), seed=seed)
@@ -168,7 +171,7 @@ def test_the_toy_language_respects_the_end_of_a_step():
         assert (len(short.token_ids), short.why) == (1, "length")
 
 
-def test_probing_the_toy_language_is_exact():
+def test_probing_the_toy_language_is_exact() -> None:
     sampler = ToyLanguage(TOY)
     answer = asyncio.run(sampler.probe(BARE + Step("a"), "", ["b", "$", "c"]))
     assert np.allclose(answer, [0.3, 0.7, 0.0])
@@ -184,12 +187,12 @@ def test_probing_the_toy_language_is_exact():
         ({"^": {"ab": 1.0}}, "single characters"),
     ],
 )
-def test_wrong_languages_are_named(transitions, says):
+def test_wrong_languages_are_named(transitions: Any, says: Any) -> None:
     with pytest.raises(UserError, match=says):
         ToyLanguage(transitions)
 
 
-def test_equal_prefixes_in_other_steps_draw_alike():
+def test_equal_prefixes_in_other_steps_draw_alike() -> None:
     sampler = ToyLanguage(TOY)
     joined, apart = BARE + Step("ab"), BARE + Step("a") + Step("b")
     assert draw(sampler, joined, seed=9) == [replace(s) for s in draw(sampler, apart, seed=9)]

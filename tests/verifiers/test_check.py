@@ -1,6 +1,7 @@
 """The verifier's contract: who passes, who fails, and what the failure says."""
 
 import asyncio
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,20 +13,20 @@ from ponder.verifiers.rule import Constant, Length, Regex
 
 
 class Vowels:
-    def __init__(self, bonus=0.0):
+    def __init__(self, bonus: Any = 0.0) -> None:
         self.bonus = bonus
 
-    def score(self, traces):
+    def score(self, traces: Any) -> Any:
         return [sum(c in "aeiou" for c in t.text) + self.bonus for t in traces]
 
 
 class Later(Vowels):
-    async def score(self, traces):
+    async def score(self, traces: Any) -> Any:
         await asyncio.sleep(0)
         return super().score(traces)
 
 
-def verifier(score, **attributes):
+def verifier(score: Any, **attributes: Any) -> Any:
     return type("Mine", (), {"score": lambda self, traces: score(traces), **attributes})()
 
 
@@ -43,7 +44,7 @@ def verifier(score, **attributes):
         verifier(lambda ts: [1e6 + len(ts) for _ in ts]),
     ],
 )
-def test_what_keeps_the_contract(good):
+def test_what_keeps_the_contract(good: Any) -> None:
     check(good)
 
 
@@ -62,24 +63,24 @@ def test_what_keeps_the_contract(good):
         (lambda ts: None, "returned NoneType"),
         (lambda ts: "0.5", "returned str"),
         (lambda ts: (0.5 for _ in ts), "returned generator"),
-        (lambda ts: {t: 0.5 for t in ts}, "returned dict"),
+        (lambda ts: dict.fromkeys(ts, 0.5), "returned dict"),
         (lambda ts: ["0.5"] * len(ts), "'0.5' as a score"),
         (lambda ts: [None] * len(ts), "None as a score"),
         (lambda ts: np.ones((len(ts), 1)), "as a score"),
         (lambda ts: [[0.5]] * len(ts), "as a score"),
     ],
 )
-def test_what_breaks_it(score, says):
+def test_what_breaks_it(score: Any, says: Any) -> None:
     with pytest.raises(UserError, match=says) as caught:
         check(verifier(score))
     assert "Mine" in caught.value.message
     assert caught.value.hint
 
 
-def test_a_verifier_that_remembers_is_found():
+def test_a_verifier_that_remembers_is_found() -> None:
     seen = []
 
-    def score(traces):
+    def score(traces: Any) -> Any:
         seen.extend(traces)
         return [float(len(seen)) for _ in traces]
 
@@ -87,30 +88,30 @@ def test_a_verifier_that_remembers_is_found():
         check(verifier(score))
 
 
-def test_the_declared_range_holds():
+def test_the_declared_range_holds() -> None:
     with pytest.raises(UserError, match=r"2.*\[0, 1\]"):
         check(verifier(lambda ts: [2.0 for _ in ts], range=(0, 1)))
     with pytest.raises(UserError, match="range is"):
         check(verifier(lambda ts: [2.0 for _ in ts], range=5))
 
 
-def test_a_class_without_score():
+def test_a_class_without_score() -> None:
     with pytest.raises(UserError, match="object has no method score"):
         check(object())
 
 
-def test_a_given_name_is_used():
+def test_a_given_name_is_used() -> None:
     with pytest.raises(UserError, match=r"^verifier\.score returned 0"):
         check(verifier(lambda ts: []), "verifier")
 
 
-def test_within_an_event_loop():
+def test_within_an_event_loop() -> None:
     asyncio.run(acheck(Later()))
     with pytest.raises(UserError, match="Later"):
         asyncio.run(acheck(Later("x")))
 
 
-def test_the_toy_traces_are_what_the_docs_promise():
+def test_the_toy_traces_are_what_the_docs_promise() -> None:
     traces = toy_traces()
     assert len(traces) == 3
     assert sum(t.finished for t in traces) == 1
@@ -118,13 +119,13 @@ def test_the_toy_traces_are_what_the_docs_promise():
     assert not any(t.token_ids for t in traces)
 
 
-def test_own_traces():
+def test_own_traces() -> None:
     with pytest.raises(UserError, match="KeyError"):
         check(verifier(lambda ts: [t.problem.meta["x"] for t in ts]))
     check(verifier(lambda ts: [t.problem.meta["x"] for t in ts]), traces=[Trace(Problem("p", "", {"x": 1}))])
 
 
-def test_rules():
+def test_rules() -> None:
     one, other = Trace(PROBLEM := Problem("p", "ask"), (Step("x = 4"),)), Trace(PROBLEM)
     assert Regex(r"=\s*\d").score([one, other]) == [1.0, 0.0]
     assert Length(10).score([one, other]) == [0.5, 0.0]
