@@ -1,4 +1,4 @@
-"""The committed weights: the tokenizer loses nothing, the policy solves some problems, the reward model finds errors."""
+"""The committed weights: tokenizer round trip, the policy solves some problems, the reward model finds errors."""
 
 from __future__ import annotations
 
