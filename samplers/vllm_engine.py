@@ -21,7 +21,7 @@ import numpy as np
 
 from ponder.errors import SamplerError, UserError
 from ponder.protocols import Until
-from ponder.samplers.chat import ChatFormat, Prompts, first_tokens, step_text
+from ponder.samplers.chat import ChatFormat, Prompts, first_tokens, split, step_text
 from ponder.samplers.flops import Flops
 from ponder.types import Cost, Probabilities, Step, Trace, Why
 
@@ -133,6 +133,10 @@ class VLLMSampler:
             flops=self._flops(len(prompt) - cached, cached) + self._flops(1, len(prompt)),
         )
         return Probabilities([exp(found[first].logprob) for first in firsts], cost)
+
+    def split(self, trace: Trace, step: Step, until: Until) -> list[Step]:
+        """Cuts a whole solution into steps; see `ponder.samplers.chat.split`."""
+        return split(self._prompts.tokenizer, trace, step, until)
 
     def quote(self, trace: Trace, tokens: int) -> Cost:
         """The most that one completion of `tokens` tokens can cost: nothing cached."""
@@ -267,7 +271,8 @@ def _engine_options(model: str, dtype: str | None, engine: Mapping[str, Any]) ->
     options: dict[str, Any] = {"model": str(Path(model).expanduser()) if model.startswith("~") else model}
     if current_platform.is_cpu():
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-        options |= {"block_size": 32, "enforce_eager": True, "dtype": "float32"}
+        # vLLM 0.32 rewinds a seeded request's generator after a partial prefill, which CPU generators cannot do.
+        options |= {"block_size": 32, "enforce_eager": True, "dtype": "float32", "enable_chunked_prefill": False}
     options |= {"enable_prefix_caching": True, **engine}
     return options | ({"dtype": dtype} if dtype is not None else {})
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,7 +42,7 @@ def vllm_policy(policy_folder: str) -> Iterator[Any]:
 
     sampler = VLLMSampler(policy_folder, temperature=2.0, engine=ENGINE)
     yield sampler
-    _close(sampler)
+    sampler.close()
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +53,7 @@ def vllm_reward(reward_folder: str) -> Iterator[Any]:
 
     verifier = ProcessRewardModel(reward_folder, "embedded", options={"max_model_len": 512})
     yield verifier
-    _close(verifier)
+    verifier.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,9 +63,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("default"))
 
 
-def _close(owner: Any) -> None:
-    """Stops an engine. Its sockets close when it is collected, with a warning that is not ours."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        owner.close()
-        gc.collect()
+def pytest_configure(config: pytest.Config) -> None:
+    """A stopped engine's sockets close when they are collected, with a warning that is not ours."""
+    config.addinivalue_line("filterwarnings", "ignore:Unclosed (context|socket):ResourceWarning")

@@ -148,6 +148,15 @@ async def test_logprobs_and_probe_equal_transformers(vllm_policy: Any, policy_fo
 
 
 @session
+async def test_more_prompt_tokens_than_a_batch_holds(vllm_policy: Any) -> None:
+    waiting = [
+        vllm_policy.sample(Trace(Problem(str(i), f"{i:03};{QUESTION.prompt}")), 1, Until(max_tokens=2), seed=i)
+        for i in range(120)
+    ]
+    assert all(len(steps) == 1 for steps in await asyncio.gather(*waiting))
+
+
+@session
 async def test_choices_need_different_first_tokens(vllm_policy: Any) -> None:
     with pytest.raises(UserError, match="different tokens"):
         await vllm_policy.probe(Trace(QUESTION), "", ["+", "+"])
@@ -157,8 +166,10 @@ async def test_choices_need_different_first_tokens(vllm_policy: Any) -> None:
 async def test_cancelling_frees_the_engine(vllm_policy: Any) -> None:
     engine = await vllm_policy._engine()
     task = asyncio.create_task(vllm_policy.sample(Trace(QUESTION), 64, Until(max_tokens=400), seed=1))
-    while not engine.get_num_unfinished_requests():
+    for _ in range(1000):
         await asyncio.sleep(0.001)
+        if engine.get_num_unfinished_requests():
+            break
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
