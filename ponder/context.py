@@ -63,8 +63,10 @@ class Scorer:
             raise VerifierError(f"{self.name}.score raised {type(error).__name__}: {error}") from error
         if len(scores) != len(traces):
             raise VerifierError(f"{self.name}.score returned {len(scores)} scores for {len(traces)} traces")
-        if not all(math.isfinite(score) for score in scores):
-            raise VerifierError(f"{self.name}.score returned a score that is not finite")
+        low, high = getattr(self.verifier, "range", (-math.inf, math.inf))
+        for score in scores:
+            if not math.isfinite(score) or not low - 1e-6 <= score <= high + 1e-6:
+                raise VerifierError(f"{self.name}.score returned {score}, allowed are finite numbers in [{low}, {high}]")
         return scores
 
 
@@ -200,13 +202,14 @@ class Context:
             # A follow-up request needs a seed of its own, derived so that it depends on nothing else.
             request_seed = seed if not steps else int(np.random.default_rng([seed, len(steps)]).integers(2**31))
             try:
-                async with self.ledger.reserve(role, quote, until.max_tokens, n - len(steps)) as grant:
+                longest = min(until.max_tokens, until.every or until.max_tokens)
+                async with self.ledger.reserve(role, quote, longest, n - len(steps)) as grant:
                     allowed = replace(until, max_tokens=grant.tokens)
                     got = await self._request(sampler, trace, grant.count, allowed, role, request_seed)
                     grant.charge(sum((step.cost for step in got), Cost(samples=begun * len(got))))
             except BudgetExhausted as error:
                 raise _Cut(str(error), steps) from error
-            cut_by_budget = grant.tokens < until.max_tokens and any(step.why == "length" for step in got)
+            cut_by_budget = grant.tokens < longest and any(step.why == "length" for step in got)
             if cut_by_budget:
                 raise _Cut("the budget's last tokens did not finish a step", steps)
             steps.extend(got)
@@ -282,14 +285,9 @@ def _bound(parts: Mapping[str, V], role: str, kind: str) -> V:
 
 
 async def _gather(work: Iterable[Coroutine[Any, Any, V]]) -> list[V]:
-    """All results in order; the first error, unwrapped, after the others have ended."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in work]
-    except BaseExceptionGroup as group_error:
-        raise _first(group_error) from None
-    return [task.result() for task in tasks]
-
-
-def _first(error: BaseException) -> BaseException:
-    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+    """All results in order, or the first error once all have ended: what runs is also booked."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results  # type: ignore[return-value]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ponder.errors import UserError
-from ponder.types import Problem, Trace
+from ponder.protocols import Until
+from ponder.types import Problem, Step, Trace
 
 _REMEMBERED = 4096  # prompts kept per sampler
 
@@ -164,3 +165,36 @@ def first_tokens(tokenizer: Any, suffix: str, choices: Sequence[str]) -> tuple[l
             "Pick choices that differ in their first token, or move their common part into the suffix.",
         )
     return ids, firsts
+
+
+def split(tokenizer: Any, trace: Trace, step: Step, until: Until) -> list[Step]:
+    """Cuts a whole solution into the steps that `until` would have made of it.
+
+    A step ends with the token that completes a stop string, as in step-by-step generation.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        trace: the trace before the solution.
+        step: the solution as one step.
+        until: where a step ends.
+
+    Returns:
+        Steps with the same tokens in the same order; the first carries the cost, the last the
+        reason for which the solution ended.
+    """
+    last_characters = {stop[-1] for stop in until.stop if stop}
+    pieces: list[Step] = []
+    begin = 0
+    for end, token in enumerate(step.token_ids, start=1):
+        ids = step.token_ids[begin:end]
+        ended = len(ids) == until.every
+        # Only a token that holds a stop's last character can complete it: few pieces are decoded.
+        if not ended and last_characters & set(decode(tokenizer, [token])):
+            ended = any(stop in decode(tokenizer, ids) for stop in until.stop)
+        if not ended and end < len(step.token_ids):
+            continue
+        last = end == len(step.token_ids)
+        text = step_text(tokenizer, trace, ids, final=last)
+        pieces.append(Step(text, ids, step.logprobs[begin:end], step.why if last else "stop"))
+        trace, begin = trace + pieces[-1], end
+    return [replace(pieces[0], cost=step.cost), *pieces[1:]] if pieces else [step]

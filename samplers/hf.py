@@ -18,7 +18,7 @@ import numpy as np
 
 from ponder.errors import SamplerError, UserError
 from ponder.protocols import Until
-from ponder.samplers.chat import ChatFormat, Prompts, decode, first_tokens, step_text
+from ponder.samplers.chat import ChatFormat, Prompts, decode, first_tokens, split, step_text
 from ponder.samplers.flops import Flops
 from ponder.types import Cost, Probabilities, Step, Trace, Why
 
@@ -132,6 +132,10 @@ class HFSampler:
         await self._run([row])
         cost = Cost(prompt_tokens=len(prompt), new_tokens=1, flops=self._flops(len(prompt) + 1, 0))
         return Probabilities(row.found, cost)
+
+    def split(self, trace: Trace, step: Step, until: Until) -> list[Step]:
+        """Cuts a whole solution into steps; see `ponder.samplers.chat.split`."""
+        return split(self._prompts.tokenizer, trace, step, until)
 
     def quote(self, trace: Trace, tokens: int) -> Cost:
         """The most that one completion of `tokens` tokens can cost."""

@@ -208,9 +208,12 @@ class ProcessRewardModel:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast
+        from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
-        return AutoTokenizer.from_pretrained(self.model)
+        # For Qwen2 models AutoTokenizer of transformers 5 puts a byte-level tokenizer in place of a generic stored one.
+        generic = get_tokenizer_config(self.model).get("tokenizer_class") == "PreTrainedTokenizerFast"
+        return (PreTrainedTokenizerFast if generic else AutoTokenizer).from_pretrained(self.model)
 
     @cached_property
     def _mark(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import DynamicCache, Qwen2Config, Qwen2ForCausalLM, Qwen2Model
+from transformers import DynamicCache, LlamaConfig, PreTrainedConfig, Qwen2Config, Qwen2ForCausalLM, Qwen2Model
 
 from ponder.scripts.embedded.vocabulary import EOS, ID, PAD, TOKENS
 
@@ -162,29 +163,44 @@ def score(prm: RewardModel, rows: Iterable[list[int]], mark: int, batch: int = 5
 
 
 def save_policy(policy: Qwen2ForCausalLM, folder: Path) -> None:
-    """Writes config.json and model.safetensors in float16."""
-    _save(policy.state_dict(), policy.config, "Qwen2ForCausalLM", folder, drop=("lm_head.",))
+    """Writes config.json and model.safetensors in float16, in Llama's shape.
+
+    The two shapes differ in the output projection's bias alone, which is zero here. For Llama transformers 5
+    takes the tokenizer as it is stored; for Qwen2 it puts its own byte-level one in the place.
+    """
+    state = {key: value for key, value in policy.state_dict().items() if not key.startswith("lm_head.")}
+    shape = policy.config
+    for k in range(shape.num_hidden_layers):
+        state[f"model.layers.{k}.self_attn.o_proj.bias"] = torch.zeros(shape.hidden_size)
+    names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    more = ("num_key_value_heads", "max_position_embeddings", "tie_word_embeddings", "rms_norm_eps", "rope_parameters")
+    ends = ("bos_token_id", "eos_token_id", "pad_token_id")
+    llama = LlamaConfig(attention_bias=True, **{name: getattr(shape, name) for name in (*names, *more, *ends)})
+    _save(state, llama, "LlamaForCausalLM", folder)
 
 
 def save_prm(prm: RewardModel, folder: Path) -> None:
     """Writes config.json and model.safetensors in float16, tensors named as Qwen2.5-Math-PRM names them."""
-    _save(prm.state_dict(), prm.model.config, "Qwen2ForProcessRewardModel", folder, drop=("local.",))
+    state = {key: value for key, value in prm.state_dict().items() if not key.startswith("local.")}
+    shape = copy.deepcopy(prm.model.config)
+    shape.num_labels = 2
+    _save(state, shape, "Qwen2ForProcessRewardModel", folder)
 
 
-def _save(state: dict[str, Tensor], shape: Qwen2Config, name: str, folder: Path, drop: tuple[str, ...]) -> None:
+def _save(state: dict[str, Tensor], shape: PreTrainedConfig, name: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {key: value.half().contiguous() for key, value in state.items() if not key.startswith(drop)}
+    kept = {key: value.half().contiguous() for key, value in state.items()}
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
-    fields = shape.to_diff_dict()
-    fields.update(architectures=[name], dtype="float16", model_type="qwen2", num_labels=2)
-    if name == "Qwen2ForCausalLM":
-        del fields["num_labels"]
+    fields = {**shape.to_diff_dict(), "architectures": [name], "dtype": "float16", "model_type": shape.model_type}
     (folder / "config.json").write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
 
 
 def load_policy(folder: Path) -> Qwen2ForCausalLM:
-    """The policy, in float32."""
-    policy: Qwen2ForCausalLM = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    """The policy, in float32, in the shape that is trained."""
+    policy = Qwen2ForCausalLM(config(POLICY_LAYERS))
+    state = {key: value.float() for key, value in load_file(folder / "model.safetensors").items()}
+    policy.load_state_dict({key: value for key, value in state.items() if "o_proj.bias" not in key}, strict=False)
+    policy.tie_weights()
     policy.eval()
     return policy
 
