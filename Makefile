@@ -30,6 +30,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 wheel: $(READY)
+	rm -rf build
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist .
 
 clean:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+pytest_plugins = ["tests.wheel"]
 EMBEDDED = Path(__file__).parents[1] / "tasks" / "embedded"
 ENGINE = {"max_model_len": 512, "max_num_seqs": 256}
 
