@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import itertools
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
@@ -27,6 +28,7 @@ from ponder.types import Cost, Probabilities, Step, Trace, Why
 
 _engines: dict[tuple[int, str], tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = {}
 _numbers = itertools.count()
+_GRACE = 20.0  # seconds for an engine to stop
 
 
 class VLLMSampler:
@@ -225,9 +227,17 @@ atexit.register(shutdown_engines)
 
 
 def _stop(key: tuple[int, str]) -> None:
-    _, task = _engines.pop(key)
-    if task.done() and not task.cancelled() and task.exception() is None:
-        task.result().shutdown()
+    owner, task = _engines.pop(key)
+    if not task.done() or task.cancelled() or task.exception() is not None:
+        return
+    engine = task.result()
+    if owner.is_running() and asyncio._get_running_loop() is not owner:
+        # On its own loop, so that its output handler is gone before it can take the end for a crash.
+        done = threading.Event()
+        owner.call_soon_threadsafe(lambda: (engine.shutdown(), done.set()))
+        done.wait(_GRACE)
+    else:
+        engine.shutdown()
 
 
 async def _start(options: Mapping[str, Any]) -> Any:
@@ -249,7 +259,7 @@ def _settings(options: Mapping[str, Any]) -> str:
 
 def _engine_options(model: str, dtype: str | None, engine: Mapping[str, Any]) -> dict[str, Any]:
     """Checked options of AsyncEngineArgs, with our defaults where the user gave none."""
-    for name, value in {"VLLM_LOGGING_LEVEL": "WARNING", "VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1"}.items():
+    for name, value in {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1"}.items():
         os.environ.setdefault(name, value)
     from vllm.config.model import ModelDType
     from vllm.engine.arg_utils import AsyncEngineArgs

@@ -153,6 +153,15 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:
         _exit(error)
+    finally:
+        stop_engines()
+
+
+def stop_engines() -> None:
+    """Ends engines while the loop still runs: at interpreter exit vLLM takes the end for a crash, and says so."""
+    for name in ("ponder.samplers.vllm_engine", "ponder.verifiers.prm_engines"):
+        if module := sys.modules.get(name):
+            module.shutdown_engines()
 
 
 def _exit(error: Exception) -> NoReturn:

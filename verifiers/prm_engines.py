@@ -20,6 +20,7 @@ from ponder.errors import UserError, VerifierError
 
 _engines: dict[tuple[int, str], tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = {}
 _numbers = itertools.count()
+_GRACE = 20.0  # seconds for an engine to stop
 Request = tuple[list[int], list[int]]
 
 
@@ -238,9 +239,17 @@ def _check_length(model: str, requests: Sequence[Request], ceiling: int) -> None
 
 
 def _stop(key: tuple[int, str]) -> None:
-    _, task = _engines.pop(key)
-    if task.done() and not task.cancelled() and task.exception() is None:
-        task.result().shutdown()
+    owner, task = _engines.pop(key)
+    if not task.done() or task.cancelled() or task.exception() is not None:
+        return
+    engine = task.result()
+    if owner.is_running() and asyncio._get_running_loop() is not owner:
+        # On its own loop, so that its output handler is gone before it can take the end for a crash.
+        done = threading.Event()
+        owner.call_soon_threadsafe(lambda: (engine.shutdown(), done.set()))
+        done.wait(_GRACE)
+    else:
+        engine.shutdown()
 
 
 def shutdown_engines() -> None:
@@ -271,7 +280,7 @@ async def _start(options: Mapping[str, Any]) -> Any:
 
 def _vllm_options(model: str, dtype: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """Checked options of AsyncEngineArgs, with our defaults where the user gave none."""
-    for name, value in {"VLLM_LOGGING_LEVEL": "WARNING", "VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1"}.items():
+    for name, value in {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1"}.items():
         os.environ.setdefault(name, value)
     from vllm.config.model import ModelDType
     from vllm.engine.arg_utils import AsyncEngineArgs
