@@ -43,8 +43,9 @@ $(READY): pyproject.toml requirements/cpu.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "ponder needs Python 3.11 or newer; '$(PYTHON)' is older or missing." >&2; \
 	  echo "Name one: make test PYTHON=/path/to/python3.11" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then \
+	@echo "Installing into $(VENV): a few minutes, once."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then \
 	  $(PIP) install --quiet -e '.[vllm,dev]'; \
 	else \
 	  torch=$$(grep '^torch==' requirements/cpu.txt) && \
@@ -53,4 +54,4 @@ $(READY): pyproject.toml requirements/cpu.txt
 	  $(PIP) install --quiet --no-deps -r requirements/cpu.txt && \
 	  $(PIP) install --quiet --no-deps --no-build-isolation -e .; \
 	fi
-	touch $@
+	@touch $@
