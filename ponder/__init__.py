@@ -7,7 +7,7 @@ Example:
 from ponder.errors import PonderError, UserError
 from ponder.ledger import Budget, BudgetExhausted
 from ponder.protocols import Until
-from ponder.runner import Solution, solve, solve_async
+from ponder.scripts.solve import Solution, solve, solve_async
 from ponder.types import Cost, Population, Problem, Score, Step, Trace
 
 __version__ = "0.1.0"
@@ -15,8 +15,8 @@ __all__ = [
     "Budget",
     "BudgetExhausted",
     "Cost",
-    "Population",
     "PonderError",
+    "Population",
     "Problem",
     "Score",
     "Solution",

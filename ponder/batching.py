@@ -13,16 +13,15 @@ R = TypeVar("R")
 class Batcher(Generic[T, R]):
     """Collects what concurrent coroutines ask for, and asks once.
 
-    A batch leaves when the event loop goes quiet (one turn brings nothing new), at
-    `max_size` items, or after `max_wait`. A batch that fails is halved until the item that
-    poisons it stands alone.
+    A batch leaves when the event loop goes quiet (one turn brings nothing new), at `max_size` items, or after
+    `max_wait`. A batch that fails is halved until the item that poisons it stands alone.
 
     Args:
         call: the batch function: items in, as many results out, in order.
         max_size: the most items in one call.
         max_wait: seconds that an item waits at most for company.
-        overlap: whether a batch may start while an earlier one runs (an async engine), or
-            has to wait for it (plain Python).
+        overlap: whether a batch may start while an earlier one runs (an async engine), or has to wait for it (plain
+            Python).
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class Batcher(Generic[T, R]):
         return [future.result() for future in futures]
 
     def _spawn(self, work: Awaitable[None]) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[assignment]
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -35,8 +35,8 @@ class Scorer:
     """A verifier as Context uses it: batched across questions, checked, its errors named.
 
     Args:
-        verifier: any object with `score`, sync or async. A sync one runs in a thread, one
-            batch at a time, so that it never holds up the engine.
+        verifier: any object with `score`, sync or async. A sync one runs in a thread, one batch at a time, so that it
+            never holds up the engine.
         max_size: the most traces in one call.
     """
 
@@ -66,7 +66,9 @@ class Scorer:
         low, high = getattr(self.verifier, "range", (-math.inf, math.inf))
         for score in scores:
             if not math.isfinite(score) or not low - 1e-6 <= score <= high + 1e-6:
-                raise VerifierError(f"{self.name}.score returned {score}, allowed are finite numbers in [{low}, {high}]")
+                raise VerifierError(
+                    f"{self.name}.score returned {score}, allowed are finite numbers in [{low}, {high}]"
+                )
         return scores
 
 
@@ -137,8 +139,7 @@ class Context:
     async def step(self, traces: Sequence[Trace], fan_out: int = 1, *, role: str = "policy") -> list[Trace]:
         """Moves each trace one step, in `fan_out` ways; ended traces pass through, at no cost.
 
-        Equal traces share one request. A trace that reaches the step or token limit comes
-        back closed.
+        Equal traces share one request. A trace that reaches the step or token limit comes back closed.
 
         Returns:
             The children in the order of their parents; an ended parent stands once.
@@ -215,9 +216,7 @@ class Context:
             steps.extend(got)
         return steps
 
-    async def _request(
-        self, sampler: Sampler, trace: Trace, n: int, until: Until, role: str, seed: int
-    ) -> list[Step]:
+    async def _request(self, sampler: Sampler, trace: Trace, n: int, until: Until, role: str, seed: int) -> list[Step]:
         got = list(await self._attempt(role, lambda: sampler.sample(trace, n, until, seed=seed)))
         if len(got) > n:
             raise SamplerError(f"{role}: {type(sampler).__name__} returned {len(got)} completions for {n}")
@@ -254,7 +253,9 @@ class Context:
 
     def _within(self, until: Until, trace: Trace) -> Until:
         """The same end, within what is left of the solution's token limit."""
-        return replace(until, max_tokens=max(1, min(until.max_tokens, self._solution.max_tokens - len(trace.token_ids))))
+        return replace(
+            until, max_tokens=max(1, min(until.max_tokens, self._solution.max_tokens - len(trace.token_ids)))
+        )
 
     def _quote(self, sampler: Sampler, trace: Trace, tokens: int) -> Cost:
         quote: Callable[[Trace, int], Cost] | None = getattr(sampler, "quote", None)
@@ -280,7 +281,9 @@ class _Cut(BudgetExhausted):
 
 def _bound(parts: Mapping[str, V], role: str, kind: str) -> V:
     if role not in parts:
-        raise UserError(f"this strategy needs a {kind} in the role {role!r}", f"bound roles: {', '.join(parts) or 'none'}")
+        raise UserError(
+            f"this strategy needs a {kind} in the role {role!r}", f"bound roles: {', '.join(parts) or 'none'}"
+        )
     return parts[role]
 
 

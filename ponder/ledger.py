@@ -99,8 +99,8 @@ class Ledger:
     async def reserve(self, role: str, quote: Quote, tokens: int, count: int) -> AsyncIterator[Grant]:
         """Reserves the most that some completions can cost, before they are made.
 
-        As many of the `count` are granted as fit; at the very end of a budget a single one,
-        with fewer tokens. While other work holds reservations, waits for their refunds.
+        As many of the `count` are granted as fit; at the very end of a budget a single one, with fewer tokens. While
+        other work holds reservations, waits for their refunds.
 
         Args:
             role: whose account is charged.
@@ -141,15 +141,15 @@ class Ledger:
         fitting = min([count, *(ledger._times(whole) for ledger in self._chain)])
         if fitting > 0:
             return Grant(fitting, tokens, whole * fitting)
-        if self._root._open > 0:
-            return None
-        low, high = 0, tokens
+        # What an idle ledger lacks no refund will bring; a busy one's lack may be over soon.
+        idle = [ledger for ledger in self._chain if not ledger._open]
+        low, high = 0, tokens + 1
         while low < high - 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if all(k._times(quote(middle)) for k in self._chain) else (low, middle)
-        if low > 0:
-            return Grant(1, low, quote(low))
-        raise BudgetExhausted("; ".join(ledger._why(quote(min(1, tokens))) for ledger in self._chain).strip("; "))
+            low, high = (middle, high) if all(k._times(quote(middle)) for k in idle) else (low, middle)
+        if low == 0:
+            raise BudgetExhausted("; ".join(filter(None, (k._why(quote(min(1, tokens))) for k in idle))))
+        return Grant(1, low, quote(low)) if all(k._times(quote(low)) for k in self._chain) else None
 
     def _times(self, unit: Cost) -> int:
         """How often a cost fits into what is left."""

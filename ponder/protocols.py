@@ -19,8 +19,8 @@ class Until:
     Attributes:
         stop: strings that end a step, kept at its end; empty for a whole solution.
         max_tokens: the ceiling; a completion cut by it has why "length".
-        every: length of a step in tokens where steps are counted, not delimited; a
-            step that reaches it has why "stop".
+        every: length of a step in tokens where steps are counted, not delimited; a step that reaches it has why
+            "stop".
     """
 
     stop: tuple[str, ...] = ()
@@ -31,8 +31,8 @@ class Until:
 class Sampler(Protocol):
     """A language model. One request a call; concurrency is the engine's job.
 
-    May also have `quote(trace, tokens) -> Cost`: the most that one completion of `tokens`
-    tokens can cost. Without it, ceilings on prompt tokens and FLOPs cannot be kept.
+    May also have `quote(trace, tokens) -> Cost`: the most that one completion of `tokens` tokens can cost. Without
+    it, ceilings on prompt tokens and FLOPs cannot be kept.
     """
 
     async def sample(self, trace: Trace, n: int, until: Until, *, seed: int) -> Sequence[Step]:
@@ -57,8 +57,8 @@ class Sampler(Protocol):
 class Verifier(Protocol):
     """Scores traces; higher is better. `score` may be sync or async.
 
-    A process reward model returns `ponder.types.Score`, a float that carries its step
-    scores and cost. May also have `range: tuple[float, float]`, `quote(trace) -> Cost`.
+    A process reward model returns `ponder.types.Score`, a float that carries its step scores and cost. May also have
+    `range: tuple[float, float]`, `quote(trace) -> Cost`.
 
     Example:
         class Short:

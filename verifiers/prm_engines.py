@@ -246,7 +246,8 @@ def _stop(key: tuple[int, str]) -> None:
     if owner.is_running() and asyncio._get_running_loop() is not owner:
         # On its own loop, so that its output handler is gone before it can take the end for a crash.
         done = threading.Event()
-        owner.call_soon_threadsafe(lambda: (engine.shutdown(), done.set()))
+        owner.call_soon_threadsafe(engine.shutdown)
+        owner.call_soon_threadsafe(done.set)
         done.wait(_GRACE)
     else:
         engine.shutdown()

@@ -8,7 +8,8 @@ import pytest
 from ponder.ledger import Budget
 from ponder.protocols import Until
 from ponder.records import RowFile, read_rows
-from ponder.runner import Setup, run, solve
+from ponder import solve
+from ponder.runner import Setup, run
 from ponder.samplers.scripted import Scripted, ToyLanguage
 from ponder.search import select
 from ponder.search.best_of_n import BestOfN
