@@ -103,7 +103,7 @@ def test_committed_weights_hold_a_small_gate() -> None:
     assert 0.15 < table["single"] < 0.75
     assert table["pass"][16] > 0.6
     assert table["auc"] > 0.95
-    assert table["missed"] < 0.08
+    assert table["missed"] < 0.15
     assert table["best"][16] > table["single"] + 0.15
 
 
