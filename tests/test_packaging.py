@@ -68,6 +68,7 @@ def test_installed_wheel_imports_a_strategy_but_no_bare_room(installed_wheel: Pa
     assert Path(file.strip()).is_relative_to(installed_wheel)
 
 
+@pytest.mark.slow
 def test_source_archive_builds_the_same_wheel(built_wheel: Path, tmp_path: Path) -> None:
     sources = copy_sources(tmp_path / "sources")
     run([sys.executable, "-m", "build", "--no-isolation", "--sdist", "--outdir", str(tmp_path), str(sources)])
