@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-import zlib
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from functools import cached_property
-from math import sqrt
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -20,11 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ponder.errors import UserError
-from ponder.scripts.metrics import Expectation, Pool, best_of_k, mean_interval, paired, pass_at_k, vote_at_k
+from ponder.scripts.metrics import paired
+from ponder.scripts.points import COVERAGE, Point, Row, count, load, points, warn
 
-INDEPENDENT = {"best_of_n": ("argmax", "weighted_vote"), "self_consistency": ()}
-"""Searches whose samples are independent, so that any subset is a smaller run; with selectors always shown."""
-COVERAGE, MAJORITY = "pass@k", "self_consistency · majority"
 AXES = {
     "new_tokens": "new tokens per question (policy)",
     "n": "N, samples or particles per question",
@@ -53,283 +45,6 @@ Reads every rows.jsonl under the DIRs and prints accuracy against compute; write
 """
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")  # Okabe and Ito
 MARKERS = "osD^vPX*"
-
-
-@dataclass(frozen=True)
-class Point:
-    """One method at one N: how often it is right, and what a question cost on average.
-
-    Attributes:
-        method: such as "best_of_n · argmax".
-        n: samples or particles.
-        source: "run", or the run whose samples it was computed from.
-        accuracy: mean over questions (of the mean over seeds); a failed question is wrong.
-        low: lower end of the 95 % interval.
-        high: upper end.
-        questions: distinct questions.
-        seeds: distinct seeds.
-        new_tokens: tokens that the policy emitted.
-        verifier_tokens: tokens that verifiers computed.
-        verifier_calls: traces that verifiers scored.
-        flops: estimated operations, all roles.
-        seconds: wall time; None where it was not measured for this method.
-        failed: rows that ended in an error.
-        stderr: Monte-Carlo error of `accuracy`, 0 where it is exact.
-        pass_at: coverage at each k up to n, for independent samples.
-        values: by problem, the value under each seed.
-    """
-
-    method: str
-    n: int
-    source: str
-    accuracy: float
-    low: float
-    high: float
-    questions: int
-    seeds: int
-    new_tokens: float
-    verifier_tokens: float
-    verifier_calls: float
-    flops: float
-    seconds: float | None
-    failed: int
-    stderr: float = 0.0
-    pass_at: Mapping[int, float] = field(default_factory=dict)
-    values: Mapping[Hashable, Sequence[float]] = field(default_factory=dict, repr=False, compare=False)
-
-    def asdict(self) -> dict[str, Any]:
-        """Every field but `values`."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "values"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One stored question with what its run's configuration says of it."""
-
-    label: str
-    search: str
-    n: int
-    seed: int
-    problem: tuple[str, str]
-    setup: str
-    data: Mapping[str, Any]
-
-    @property
-    def failed(self) -> bool:
-        """Whether the question ended in an error."""
-        return self.data.get("error") is not None
-
-    @cached_property
-    def pool(self) -> Pool:
-        """The final population as samples; repeats beyond the samples begun are padding and dropped."""
-        traces, population = self.data["traces"], self.data["population"]
-        begun = self.data["cost"].get("policy", {}).get("samples", 0)
-        if 0 < begun < len(population):
-            population = list({index: (index, weight) for index, weight in population}.values())
-        return Pool(
-            [traces[index]["answer"] for index, _ in population],
-            [bool(traces[index]["correct"]) for index, _ in population],
-            [float("nan") if weight is None else weight for _, weight in population],
-            [bool(traces[index].get("finished", True)) for index, _ in population],
-        )
-
-    def stored(self, select: str) -> Expectation:
-        """Whether the answer that a selector gave is right."""
-        return Expectation(float(bool(self.data["answers"].get(select, {}).get("correct"))))
-
-    def at(self, k: int, select: str) -> Expectation:
-        """Expected accuracy of a selector, or coverage, with k of the samples, or with all where there are fewer."""
-        pool, k = self.pool, min(k, len(self.pool))
-        if not k:
-            return Expectation(0.0)
-        if select == COVERAGE:
-            return Expectation(pass_at_k(len(pool), sum(sample.right for sample in pool.samples), k))
-        if select == "argmax":
-            return best_of_k(pool, k)
-        if select == MAJORITY:  # self-consistency has no verifier, not even to break a tie
-            pool = Pool(pool.answers, pool.correct, [0.0] * len(pool), pool.finished)
-        by: Literal["majority", "weighted_vote"] = "weighted_vote" if select == "weighted_vote" else "majority"
-        return vote_at_k(pool, k, by, seed=zlib.crc32(self.problem[1].encode()))
-
-    def spent(self, name: str) -> float:
-        """A cost over all roles; new tokens of the policy alone."""
-        roles = self.data["cost"]
-        chosen = [roles.get("policy", {})] if name == "new_tokens" else roles.values()
-        return float(sum(role.get(name, 0) for role in chosen))
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of one file, the last one of each problem; lines that are no JSON (a torn write) are left out."""
-    rows: dict[str, dict[str, Any]] = {}
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            rows[row["problem_id"]] = row
-        except (ValueError, KeyError, TypeError):
-            if line.strip() and number < len(lines):
-                _warn(f"{path}:{number} is no row and is left out")
-    return list(rows.values())
-
-
-def load(dirs: Sequence[str | Path], group: str = "search") -> list[Row]:
-    """All rows under some folders.
-
-    Args:
-        dirs: folders, searched through, or rows.jsonl files.
-        group: what to keep apart besides search, selector and N; one of CHOICES["group"].
-
-    Raises:
-        UserError: a folder is missing or holds no rows, or a run.json is missing.
-    """
-    paths: dict[Path, Path] = {}
-    for folder in map(Path, dirs):
-        if not folder.exists():
-            raise UserError(f"{folder} does not exist", "give the folder of a run, or one above several runs")
-        found = [folder] if folder.is_file() else sorted(folder.rglob("rows.jsonl"))
-        if not found:
-            raise UserError(f"no rows.jsonl under {folder}", "give the folder of a run, or one above several runs")
-        paths |= {path.resolve(): path for path in found}
-    rows: dict[Hashable, Row] = {}
-    for path in paths.values():
-        repeated = 0
-        for row in _load_run(path, group):
-            hashed = row.data.get("config_hash") or row.data.get("run_id")
-            key = (row.label, hashed, row.search, row.n, row.seed, row.problem)
-            repeated += key in rows
-            rows[key] = row
-        if repeated:
-            _warn(f"{path} repeats {repeated} rows of an equal configuration and seed: they count once")
-    if not rows:
-        raise UserError(f"no graded row in {', '.join(map(str, paths.values()))}", "has a question finished yet?")
-    return list(rows.values())
-
-
-def _load_run(path: Path, group: str) -> Iterator[Row]:
-    about = path.with_name("run.json")
-    try:
-        run = json.loads(about.read_text(encoding="utf-8"))
-        config: Mapping[str, Any] = run["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{about} is missing or unreadable ({error})", "it stands beside rows.jsonl in every run"
-        ) from error
-    data = read_rows(path)
-    if len(data) < (run.get("questions") or 0):
-        _warn(f"{path} is incomplete: {len(data)} of {run['questions']} questions")
-    ungraded = sum(not row.get("gold_known", True) for row in data)
-    if ungraded:
-        _warn(f"{path}: {ungraded} rows without a gold answer are left out")
-    task, search = _name(config, "task"), _name(config, "search")
-    label = {"search": "", "model": _name(config, "model"), "task": task, "run": path.parent.name}[group]
-    setup = json.dumps([config.get(part) for part in ("search", "task", "model", "verifier", "budget")], sort_keys=True)
-    for row in data:
-        if row.get("gold_known", True):
-            row = {"traces": [], "population": [], "answers": {}, "cost": {}, "seconds": 0.0, **row}
-            n = int((config.get("budget") or {}).get("n") or len(row["population"]) or 1)
-            seed = int(row.get("seed", config.get("seed") or 0))
-            yield Row(label, search, n, seed, (task, str(row["problem_id"])), setup, row)
-
-
-def _name(config: Mapping[str, Any], part: str) -> str:
-    """The name of a part of the configuration, or the last word of its class or path."""
-    value = config.get(part)
-    if isinstance(value, Mapping):
-        value = value.get("name") or value.get("path") or value.get("_target_")
-    return str(value or "unnamed").rstrip("/").replace("/", ".").rsplit(".", 1)[-1]
-
-
-def summarise(dirs: Sequence[str | Path], group: str = "search", at: Sequence[int] = ()) -> list[Point]:
-    """Every method at every N found in stored rows, and smaller N of independent samples.
-
-    Args:
-        dirs: folders with runs.
-        group: what to keep apart besides search, selector and N; one of CHOICES["group"].
-        at: the smaller N to compute; powers of 4 if empty.
-
-    Raises:
-        UserError: there is nothing to read.
-    """
-    return points(load(dirs, group), at)
-
-
-def points(rows: Iterable[Row], at: Sequence[int] = ()) -> list[Point]:
-    """The points of some rows; see `summarise`."""
-    groups: dict[tuple[str, str], dict[int, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        groups[row.label, row.search][row.n].append(row)
-    found: list[Point] = []
-    for (label, search), by_n in groups.items():
-        prefix = f"{label}: " if label else ""
-        for n, members in by_n.items():
-            if len({row.setup for row in members}) > 1:
-                _warn(f"{search} at N={n} pools different configurations: group=run (or model, task) keeps them apart")
-        largest = max(by_n)
-        smaller = {k for k in (at or [4**i for i in range(16)]) if k < largest and search in INDEPENDENT}
-        chosen = {row.data.get("select") or "weighted_vote" for members in by_n.values() for row in members}
-        for select in sorted(chosen | set(INDEPENDENT.get(search, ()))):
-            method, always = f"{prefix}{search} · {select}", select in INDEPENDENT.get(search, ())
-            for n, members in by_n.items():
-                of = [r for r in members if always or select == (r.data.get("select") or "weighted_vote")]
-                if of:
-                    found.append(_point(method, n, of, select, smaller | {n}))
-            if select in ("argmax", "majority", "weighted_vote"):
-                for k in smaller - set(by_n):
-                    found.append(_point(method, k, by_n[largest], select, smaller, f"from N={largest}"))
-        if search not in INDEPENDENT:
-            continue
-        other = groups.get((label, "self_consistency" if search == "best_of_n" else "best_of_n"))
-        if search == "best_of_n" or not other:
-            for k in smaller | {largest}:
-                found.append(_point(prefix + COVERAGE, k, by_n[largest], COVERAGE, smaller | {k}, f"from N={largest}"))
-        if search == "best_of_n" and not other and "majority" not in chosen:
-            for k in smaller | {largest}:
-                source = f"from best_of_n N={largest}"
-                found.append(_point(prefix + MAJORITY, k, by_n[largest], MAJORITY, smaller | {k}, source))
-    return sorted(found, key=lambda point: (point.method, point.n))
-
-
-def _point(method: str, n: int, rows: Sequence[Row], select: str, ks: Iterable[int], source: str = "run") -> Point:
-    """One point; a source other than "run" computes it from subsets and scales the costs by n over the samples."""
-    stored, sampler_only = source == "run", select in (COVERAGE, MAJORITY)
-    values: dict[Hashable, list[float]] = defaultdict(list)
-    covered: dict[int, dict[Hashable, list[float]]] = {k: defaultdict(list) for k in sorted(ks) if k <= n}
-    costs, variance = dict.fromkeys(("new_tokens", "verifier_tokens", "verifier_calls", "flops", "seconds"), 0.0), 0.0
-    for row in rows:
-        value = row.stored(select) if stored else row.at(n, select)
-        values[row.problem].append(value.value)
-        variance += value.stderr**2
-        size = len(row.pool) or row.n
-        scale = 1.0 if stored else min(n, size) / size
-        spent = {name: row.spent(name) for name in costs} | {"seconds": float(row.data["seconds"] or 0.0)}
-        if sampler_only:
-            flops = float(row.data["cost"].get("policy", {}).get("flops", 0.0))
-            spent |= {"verifier_tokens": 0.0, "verifier_calls": 0.0, "flops": flops}
-        for name in costs:
-            costs[name] += spent[name] * scale / len(rows)
-        if row.search in INDEPENDENT:
-            for k, of_problem in covered.items():
-                of_problem[row.problem].append(row.at(k, COVERAGE).value)
-    accuracy, (low, high) = mean_interval(values)
-    return Point(
-        method=method,
-        n=n,
-        source=source,
-        accuracy=accuracy,
-        low=low,
-        high=high,
-        questions=len(values),
-        seeds=len({row.seed for row in rows}),
-        new_tokens=costs["new_tokens"],
-        verifier_tokens=costs["verifier_tokens"],
-        verifier_calls=costs["verifier_calls"],
-        flops=costs["flops"],
-        seconds=None if sampler_only else costs["seconds"],
-        failed=sum(row.failed for row in rows),
-        stderr=sqrt(variance) / len(rows),
-        pass_at={k: mean_interval(of)[0] for k, of in covered.items() if of},
-        values=values,
-    )
 
 
 def compare(points: Sequence[Point]) -> list[str]:
@@ -382,7 +97,7 @@ def plot(points: Sequence[Point], x: str, y: str, title: str, out: Path) -> list
     axes = figure.add_subplot()
     drawn = [p for p in points if getattr(p, x)]
     for method in sorted({p.method for p in points} - {p.method for p in drawn}):
-        _warn(f"{method} has no {x} and is not drawn")
+        warn(f"{method} has no {x} and is not drawn")
     for i, method in enumerate(sorted({p.method for p in drawn})):
         line = sorted((p for p in drawn if p.method == method), key=lambda p: float(getattr(p, x)))
         where = [float(getattr(p, x)) for p in line]
@@ -425,11 +140,7 @@ def heading(rows: Sequence[Row]) -> str:
     """Task, number of questions and seeds, for a title."""
     tasks, seeds = sorted({row.problem[0] for row in rows}), {row.seed for row in rows}
     questions = len({row.problem for row in rows})
-    return f"{', '.join(tasks)} · {_count(questions, 'question')} · {_count(len(seeds), 'seed')}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{', '.join(tasks)} · {count(questions, 'question')} · {count(len(seeds), 'seed')}"
 
 
 def parse(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -459,10 +170,6 @@ def parse(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     if not dirs:
         raise UserError("no folder given", "name at least one: ponder-curves DIR... (see --help)")
     return dirs, options
-
-
-def _warn(message: str) -> None:
-    print(f"note: {message}", file=sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> None:

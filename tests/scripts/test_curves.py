@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ponder.scripts import curves
+from ponder.scripts.points import summarise
 
 Cost = dict[str, dict[str, float]]
 
@@ -84,7 +85,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def points(runs: Path, **more: Any) -> dict[tuple[str, int], curves.Point]:
-    return {(p.method, p.n): p for p in curves.summarise([runs], **more)}
+    return {(p.method, p.n): p for p in summarise([runs], **more)}
 
 
 def test_stored_answers(runs: Path) -> None:
@@ -178,16 +179,24 @@ def test_groups_keep_models_apart(runs: Path, capsys: pytest.CaptureFixture[str]
 def test_notes_about_what_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [row("p1", ["a"], [0.0], "argmax"), row("p2", ["a"], [0.0], "argmax", gold_known=False)]
     folder = write(tmp_path / "run", "best_of_n", 1, rows)
-    text = (folder / "rows.jsonl").read_text()
-    (folder / "rows.jsonl").write_text("{broken\n" + text)
+    with (folder / "rows.jsonl").open("a") as file:
+        file.write('{"problem_id": "p3", "tra')
     about = json.loads((folder / "run.json").read_text()) | {"questions": 9}
     (folder / "run.json").write_text(json.dumps(about))
-    (point,) = (p for p in curves.summarise([folder]) if p.method == "best_of_n · argmax")
+    (point,) = (p for p in summarise([folder]) if p.method == "best_of_n · argmax")
     assert point.questions == 1
     notes = capsys.readouterr().err
-    assert "rows.jsonl:1 is no row" in notes
     assert "2 of 9 questions" in notes
     assert "1 rows without a gold answer" in notes
+
+
+def test_a_bad_line_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write(tmp_path / "run", "best_of_n", 1, [row("p1", ["a"], [0.0], "argmax")])
+    (folder / "rows.jsonl").write_text("{broken\n" + (folder / "rows.jsonl").read_text())
+    with pytest.raises(SystemExit) as stopped:
+        curves.main([str(folder)])
+    assert stopped.value.code == 2
+    assert "rows.jsonl:1 is no row" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
