@@ -65,7 +65,7 @@ class Scorer:
             raise VerifierError(f"{self.name}.score returned {len(scores)} scores for {len(traces)} traces")
         low, high = getattr(self.verifier, "range", (-math.inf, math.inf))
         for score in scores:
-            if not math.isfinite(score) or not low - 1e-6 <= score <= high + 1e-6:
+            if not _is_score(score, low, high):
                 raise VerifierError(
                     f"{self.name}.score returned {score}, allowed are finite numbers in [{low}, {high}]"
                 )
@@ -177,7 +177,8 @@ class Context:
     async def probe(self, trace: Trace, suffix: str, choices: Sequence[str], *, role: str = "policy") -> Floats:
         """Next-token probability of each choice after trace + suffix, shape (len(choices),)."""
         sampler = self._sampler(role)
-        async with self.ledger.reserve(role, lambda tokens: self._quote(sampler, trace, tokens), 1, 1) as grant:
+        asked = trace + Step(suffix)
+        async with self.ledger.reserve(role, lambda tokens: self._quote(sampler, asked, tokens), 1, 1) as grant:
             found = await self._attempt(role, lambda: sampler.probe(trace, suffix, choices))
             grant.charge(getattr(found, "cost", Cost(new_tokens=1)))
         return np.array(found, dtype=np.float64)
@@ -210,8 +211,7 @@ class Context:
                     grant.charge(sum((step.cost for step in got), Cost(samples=begun * len(got))))
             except BudgetExhausted as error:
                 raise _Cut(str(error), steps) from error
-            cut_by_budget = grant.tokens < longest and any(step.why == "length" for step in got)
-            if cut_by_budget:
+            if grant.tokens < longest and any(step.why == "length" for step in got):
                 raise _Cut("the budget's last tokens did not finish a step", steps)
             steps.extend(got)
         return steps
@@ -220,8 +220,6 @@ class Context:
         got = list(await self._attempt(role, lambda: sampler.sample(trace, n, until, seed=seed)))
         if len(got) > n:
             raise SamplerError(f"{role}: {type(sampler).__name__} returned {len(got)} completions for {n}")
-        if not got:
-            raise SamplerError(f"{role}: {type(sampler).__name__} returned no completion, {n} were asked for")
         return got
 
     async def _attempt(self, role: str, call: Callable[[], Awaitable[Sequence[V]]]) -> Sequence[V]:
@@ -237,7 +235,7 @@ class Context:
                 with attempt:
                     answer = await call()
                     if not len(answer):
-                        raise SamplerError("the engine returned nothing")
+                        raise SamplerError(f"{role}: the engine returned nothing")
                     return answer
         except (UserError, SamplerError):
             raise
@@ -253,9 +251,8 @@ class Context:
 
     def _within(self, until: Until, trace: Trace) -> Until:
         """The same end, within what is left of the solution's token limit."""
-        return replace(
-            until, max_tokens=max(1, min(until.max_tokens, self._solution.max_tokens - len(trace.token_ids)))
-        )
+        left = max(1, self._solution.max_tokens - len(trace.token_ids))
+        return replace(until, max_tokens=min(until.max_tokens, left))
 
     def _quote(self, sampler: Sampler, trace: Trace, tokens: int) -> Cost:
         quote: Callable[[Trace, int], Cost] | None = getattr(sampler, "quote", None)
@@ -277,6 +274,13 @@ class _Cut(BudgetExhausted):
     def __init__(self, message: str, steps: list[Step]) -> None:
         super().__init__(message)
         self.steps = steps
+
+
+def _is_score(score: Any, low: float, high: float) -> bool:
+    try:
+        return math.isfinite(score) and bool(low - 1e-6 <= score <= high + 1e-6)
+    except (TypeError, ValueError):  # a string, None, several numbers
+        return False
 
 
 def _bound(parts: Mapping[str, V], role: str, kind: str) -> V:
