@@ -69,7 +69,7 @@ class Score(float):
     steps: tuple[float, ...]
     cost: Cost
 
-    def __new__(cls, value: float, steps: Sequence[float] = (), cost: Cost | None = None) -> Score:
+    def __new__(cls, value: float, steps: Sequence[float] = (), cost: Cost | None = None) -> Score:  # noqa: D102
         score = super().__new__(cls, value)
         score.steps, score.cost = tuple(steps), cost or Cost()
         return score
@@ -80,7 +80,7 @@ class Probabilities(tuple[float, ...]):
 
     cost: Cost
 
-    def __new__(cls, values: Iterable[float], cost: Cost | None = None) -> Probabilities:
+    def __new__(cls, values: Iterable[float], cost: Cost | None = None) -> Probabilities:  # noqa: D102
         probabilities = super().__new__(cls, values)
         probabilities.cost = cost or Cost()
         return probabilities

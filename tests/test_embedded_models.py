@@ -28,9 +28,8 @@ def chains(level: int, limit: int, seed: int = 11) -> list[Chain]:
 
 @pytest.fixture(scope="module", params=["policy", "prm"])
 def tokenizer(request):
-    return (transformers.AutoTokenizer if request.param == "policy" else transformers.PreTrainedTokenizerFast).from_pretrained(
-        FOLDER / request.param
-    )
+    kind = transformers.AutoTokenizer if request.param == "policy" else transformers.PreTrainedTokenizerFast
+    return kind.from_pretrained(FOLDER / request.param)
 
 
 def test_encoding_loses_nothing(tokenizer) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from ponder import solve
 from ponder.ledger import Budget
 from ponder.protocols import Until
 from ponder.records import RowFile, read_rows
-from ponder import solve
 from ponder.runner import Setup, run
 from ponder.samplers.scripted import Scripted, ToyLanguage
 from ponder.search import select

@@ -49,5 +49,6 @@ def test_a_delimiter_may_span_tokens_and_a_step_may_be_counted(tokenizer: Any) -
 
 def test_a_cut_solution_stays_cut(tokenizer: Any) -> None:
     ids = tuple(tokenizer.encode("a17*3=51\n\nb5", add_special_tokens=False))
-    pieces = split(tokenizer, Trace(Problem("p", "?")), Step("a17*3=51\n\nb5", ids, (), "length"), Until(stop=("\n\n",)))
+    cut = Step("a17*3=51\n\nb5", ids, (), "length")
+    pieces = split(tokenizer, Trace(Problem("p", "?")), cut, Until(stop=("\n\n",)))
     assert [piece.why for piece in pieces] == ["stop", "length"]

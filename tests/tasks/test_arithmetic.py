@@ -13,7 +13,7 @@ GOLD = ("a17*3=51\n\n", "b51-5=46\n\n", "c46+7=53\n\n", r"\boxed{53}")
 
 
 def trace_of(*texts: str, problem: Problem = PROBLEM, why: Why = "eos") -> Trace:
-    whys: list[Why] = ["stop"] * (len(texts) - 1) + [why]
+    whys: list[Why] = [*(["stop"] * (len(texts) - 1)), why]  # type: ignore[list-item]
     return Trace(problem, tuple(Step(text, why=w) for text, w in zip(texts, whys, strict=True)))
 
 
