@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -31,8 +31,11 @@ from ponder.verifiers.check import acheck
 
 PACKAGE = Path(ponder.__file__).parent
 GROUPS = ("search", "verifier", "sampler", "model", "task", "budget", "select", "logger")
+HELP = "ponder --help lists the groups and keys; +KEY=VALUE adds a key that is not there yet"
 UNSTAMPED = ("out", "concurrency", "logger")
 """Keys that change where and how fast a run goes, but not its rows."""
+WHOLE = {"budget.n": 1, "seed": 0, "concurrency": 1, "step.max_steps": 1}
+"""Keys that are whole numbers, and the least that each may be."""
 
 OmegaConf.register_new_resolver("embedded", lambda name: str(PACKAGE / "tasks" / "embedded" / name), replace=True)
 
@@ -50,33 +53,20 @@ def build(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         UserError: names the key, its value and what is allowed.
     """
-    n = config.budget.n
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise UserError(f"budget.n={n} is out of range", "allowed: a whole number from 1")
-    if isinstance(config.seed, bool) or not isinstance(config.seed, int) or config.seed < 0:
-        raise UserError(f"seed={config.seed} is out of range", "allowed: a whole number from 0")
-    if not isinstance(config.concurrency, int) or config.concurrency < 1:
-        raise UserError(f"concurrency={config.concurrency} is out of range", "allowed: a whole number from 1")
+    for key, least in WHOLE.items():
+        value = OmegaConf.select(config, key)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(f"{key}={value} is out of range", f"allowed: a whole number from {least}")
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     for group in GROUPS:
         if isinstance(plain.get(group), dict):
             plain[group]["name"] = choices.get(group, group)
-    verifier = instantiate(config.verifier)
+    # First what is quickly made: a mistake there should not wait until vLLM is imported.
     ceilings = {key: value for key, value in plain["budget"].items() if key not in ("n", "run", "name")}
-    setup = Setup(
-        samplers={"policy": instantiate(config.sampler), **instantiate(config.roles)},
-        verifiers={**({"verifier": verifier} if verifier else {}), **instantiate(config.verifiers)},
-        step=until("step", {k: v for k, v in plain["step"].items() if k != "max_steps"}),
-        solution=until("solution", plain["solution"]),
-        max_steps=plain["step"]["max_steps"],
-        budget=Budget(**ceilings),
-        run_budget=Budget(**plain["budget"]["run"]),
-    )
-    for part in setup.verifiers.values():
-        # Ours were checked by their tests, and a model's engine should not start before it is used.
-        if not type(part).__module__.startswith("ponder."):
-            in_background(acheck(part))
-    task = instantiate(config.task)
+    budget, run_budget = ceiling("budget", ceilings), ceiling("budget.run", plain["budget"]["run"])
+    step = until("step", {key: value for key, value in plain["step"].items() if key != "max_steps"})
+    solution = until("solution", plain["solution"])
+    strategy, task, verifier = (made(key, config) for key in ("search", "task", "verifier"))
     ids = [problem.id for problem in task.problems()]
     if len(set(ids)) != len(ids) or not ids:
         twice = next((one for one in ids if ids.count(one) > 1), None)
@@ -84,21 +74,58 @@ def build(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
             f"task={choices.get('task')} has {'no problems' if not ids else f'two problems of id {twice!r}'}",
             "a task needs at least one problem, and ids that differ",
         )
+    setup = Setup(
+        samplers={"policy": made("sampler", config), **made("roles", config)},
+        verifiers={**({"verifier": verifier} if verifier else {}), **made("verifiers", config)},
+        step=step,
+        solution=solution,
+        max_steps=plain["step"]["max_steps"],
+        budget=budget,
+        run_budget=run_budget,
+    )
+    for part in setup.verifiers.values():
+        # Ours were checked by their tests, and a model's engine should not start before it is used.
+        if not type(part).__module__.startswith("ponder."):
+            in_background(acheck(part))
     stamped = {key: value for key, value in plain.items() if key not in UNSTAMPED}
     digest = hashlib.blake2b(json.dumps(stamped, sort_keys=True).encode(), digest_size=4).hexdigest()
-    name = f"{plain['task']['name']}-{plain['search']['name']}-n{n}-seed{config.seed}-{digest}"
+    name = f"{plain['task']['name']}-{plain['search']['name']}-n{config.budget.n}-seed{config.seed}-{digest}"
     return {
         "task": task,
-        "strategy": instantiate(config.search),
+        "strategy": strategy,
         "setup": setup,
         "seed": config.seed,
         "select": plain["select"]["name"],
-        "selectors": {**SELECTORS, plain["select"]["name"]: instantiate(config.select)},
+        "selectors": {**SELECTORS, plain["select"]["name"]: made("select", config)},
         "concurrency": config.concurrency,
         "stamp": {"run_id": name, "config_hash": digest, "git_commit": git_commit()},
         "path": Path(config.out) / name,
         "plain": plain,
     }
+
+
+def made(key: str, config: DictConfig) -> Any:
+    """What a part of the configuration describes.
+
+    Raises:
+        UserError: it cannot be made of the values given; names them all.
+    """
+    try:
+        return instantiate(config[key])
+    except InstantiationException as error:
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, (UserError, ImportError)) or cause is None:
+            raise
+        values = OmegaConf.to_container(config[key], resolve=True)
+        raise UserError(f"{key} cannot be made of {values}: {type(cause).__name__}: {cause}", HELP) from error
+
+
+def ceiling(key: str, values: Mapping[str, Any]) -> Budget:
+    """A `Budget` from its yaml; its errors name the key as the user wrote it."""
+    try:
+        return Budget(**values)
+    except UserError as error:
+        raise UserError(error.message.replace("budget", key, 1), error.hint) from error
 
 
 def until(key: str, values: Mapping[str, Any]) -> Until:
@@ -132,7 +159,7 @@ def job(config: DictConfig) -> None:
 def _job(config: DictConfig) -> None:
     parts = build(config, HydraConfig.get().runtime.choices)
     plain, path = parts.pop("plain"), parts.pop("path")
-    logger = instantiate(config.logger)
+    logger = made("logger", config)
     rows = RowFile(path / "rows.jsonl")
     try:
         described = {**parts["stamp"], "config": plain, "questions": sum(1 for _ in parts["task"].problems())}
@@ -184,10 +211,9 @@ def explain(error: BaseException) -> str | None:
     if mistakes:
         return str(mistakes[0])
     if isinstance(error, (HydraException, OmegaConfBaseException)):
-        hint = "ponder --help lists the groups and keys; +KEY=VALUE adds a key that is not there yet"
         causes = [str(one).strip() for one in chain if not isinstance(one, HydraException)]
         parts = dict.fromkeys([str(error).split("Config search path:")[0].strip(), *causes])
-        return "\n  ".join([*parts, hint])
+        return "\n  ".join([*parts, HELP])
     return None
 
 
