@@ -27,9 +27,9 @@ def direct(folder: str, verifier: ProcessRewardModel, scored: Trace) -> list[flo
     """Scores by one plain forward; ids are put together here from the chat template."""
     import torch
     from safetensors.torch import load_file
-    from transformers import AutoConfig, AutoTokenizer, Qwen2Model
+    from transformers import AutoConfig, PreTrainedTokenizerFast, Qwen2Model
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     tensors = load_file(f"{folder}/model.safetensors")
     body = Qwen2Model(AutoConfig.from_pretrained(folder)).float().eval()
     body.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
