@@ -53,13 +53,18 @@ class RowFile:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            self._file.close()
             raise UserError(
                 f"{path} is being written by another run", "wait for it, or set out=DIR to another folder"
             ) from error
-        self._file.seek(0)
-        whole = self._file.read()
-        self._file.truncate(whole.rfind(b"\n") + 1)
-        self.rows = read_rows(path)
+        try:
+            self._file.seek(0)
+            whole = self._file.read()
+            self._file.truncate(whole.rfind(b"\n") + 1)
+            self.rows = read_rows(path)
+        except BaseException:
+            self._file.close()
+            raise
 
     def append(self, row: Row) -> None:
         """Writes a row; when this returns, the row survives a power cut."""

@@ -51,7 +51,7 @@ class HFSampler:
         top_k: most likely tokens kept; 0 keeps all.
         min_p: least probability relative to the most likely token's.
         system: see `ChatFormat`, as are template, prefill, raw and chat_options.
-        dtype: of torch, such as float32 or bfloat16.
+        dtype: of torch, such as float32 or bfloat16; None is float32.
         device: of torch, such as cpu or cuda.
         batch_size: most rows in one forward.
 
@@ -71,7 +71,7 @@ class HFSampler:
         prefill: str = "",
         raw: bool = False,
         chat_options: Mapping[str, Any] | None = None,
-        dtype: str = "float32",
+        dtype: str | None = None,
         device: str = "cpu",
         batch_size: int = 64,
     ) -> None:
@@ -80,6 +80,7 @@ class HFSampler:
                 f"sampler: temperature={temperature}, top_p={top_p}, top_k={top_k}, min_p={min_p}",
                 "temperature >= 0, 0 < top_p <= 1, top_k >= 0 and 0 <= min_p <= 1 are allowed.",
             )
+        dtype = dtype or "float32"
         if dtype not in _DTYPES:
             raise UserError(f"sampler.dtype={dtype!r} is unknown", f"Allowed: {', '.join(_DTYPES)}")
         if model.startswith(("/", "./", "../")) and not Path(model).exists():
