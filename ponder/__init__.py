@@ -1,29 +1,18 @@
-"""ponder: inference-time scaling and reasoning search.
+"""ponder: inference-time scaling and reasoning search. Start with `from ponder import solve`."""
 
-Example:
-    from ponder import Problem, solve
-"""
-
-from ponder.errors import PonderError, UserError
-from ponder.ledger import Budget, BudgetExhausted
-from ponder.protocols import Until
-from ponder.scripts.solve import Solution, solve, solve_async
-from ponder.types import Cost, Population, Problem, Score, Step, Trace
+from ponder.errors import PonderError as PonderError
+from ponder.errors import UserError as UserError
+from ponder.ledger import Budget as Budget
+from ponder.ledger import BudgetExhausted as BudgetExhausted
+from ponder.protocols import Until as Until
+from ponder.scripts.solve import Solution as Solution
+from ponder.scripts.solve import solve as solve
+from ponder.scripts.solve import solve_async as solve_async
+from ponder.types import Cost as Cost
+from ponder.types import Population as Population
+from ponder.types import Problem as Problem
+from ponder.types import Score as Score
+from ponder.types import Step as Step
+from ponder.types import Trace as Trace
 
 __version__ = "0.1.0"
-__all__ = [
-    "Budget",
-    "BudgetExhausted",
-    "Cost",
-    "PonderError",
-    "Population",
-    "Problem",
-    "Score",
-    "Solution",
-    "Step",
-    "Trace",
-    "Until",
-    "UserError",
-    "solve",
-    "solve_async",
-]

@@ -1,10 +1,16 @@
-"""Batcher: many awaits become one call; order is kept, errors reach only whom they concern."""
+"""Many awaits become one call: Batcher for anything, Scorer for verifiers."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
+import math
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from ponder.errors import VerifierError
+from ponder.protocols import Verifier
+from ponder.types import Cost, Trace
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -98,3 +104,51 @@ class Batcher(Generic[T, R]):
         for (_, future), result in zip(batch, results, strict=True):
             if not future.done():
                 future.set_result(result)
+
+
+class Scorer:
+    """A verifier as Context uses it: batched across questions, checked, its errors named.
+
+    Args:
+        verifier: any object with `score`, sync or async. A sync one runs in a thread, one batch at a time, so that it
+            never holds up the engine.
+        max_size: the most traces in one call.
+    """
+
+    def __init__(self, verifier: Verifier, max_size: int = 512) -> None:
+        self.verifier = verifier
+        self.name = type(verifier).__name__
+        self.overlap = inspect.iscoroutinefunction(verifier.score)
+        self.batch: Batcher[Trace, float] = Batcher(self._score, max_size=max_size, overlap=self.overlap)
+
+    def quote(self, trace: Trace) -> Cost:
+        """The most that scoring a trace can cost."""
+        quote = getattr(self.verifier, "quote", None)
+        return Cost(verifier_calls=1) + (quote(trace) if quote else Cost())
+
+    async def _score(self, traces: list[Trace]) -> Sequence[float]:
+        try:
+            if self.overlap:
+                scores = list(await self.verifier.score(traces))  # type: ignore[misc]
+            else:
+                scores = list(await asyncio.to_thread(self.verifier.score, traces))  # type: ignore[arg-type]
+        except VerifierError:
+            raise
+        except Exception as error:
+            raise VerifierError(f"{self.name}.score raised {type(error).__name__}: {error}") from error
+        if len(scores) != len(traces):
+            raise VerifierError(f"{self.name}.score returned {len(scores)} scores for {len(traces)} traces")
+        low, high = getattr(self.verifier, "range", (-math.inf, math.inf))
+        for score in scores:
+            if not _is_score(score, low, high):
+                raise VerifierError(
+                    f"{self.name}.score returned {score}, allowed are finite numbers in [{low}, {high}]"
+                )
+        return scores
+
+
+def _is_score(score: Any, low: float, high: float) -> bool:
+    try:
+        return math.isfinite(score) and bool(low - 1e-6 <= score <= high + 1e-6)
+    except (TypeError, ValueError):  # a string, None, several numbers
+        return False

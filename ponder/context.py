@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-import math
+import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from ponder.batching import Batcher
-from ponder.errors import SamplerError, UserError, VerifierError
-from ponder.ledger import BudgetExhausted, Ledger
+from ponder.batching import Scorer
+from ponder.errors import SamplerError, UserError
+from ponder.ledger import Budget, BudgetExhausted, Ledger
 from ponder.protocols import Sampler, Until, Verifier
 from ponder.types import Cost, Floats, Population, Problem, Score, Step, Trace
 
@@ -31,84 +30,62 @@ class Report:
     population: Population
 
 
-class Scorer:
-    """A verifier as Context uses it: batched across questions, checked, its errors named.
+STEP = Until(stop=("\n\n",), max_tokens=512)
+SOLUTION = Until(max_tokens=2048)
 
-    Args:
-        verifier: any object with `score`, sync or async. A sync one runs in a thread, one batch at a time, so that it
-            never holds up the engine.
-        max_size: the most traces in one call.
+
+@dataclass
+class Setup:
+    """What all questions of a run share: models, verifiers, ends, ceilings.
+
+    Attributes:
+        samplers: by role: "policy", and where a strategy asks for them "draft", "judge".
+        verifiers: by role: "verifier", and whatever else conf binds.
+        step: where a step ends.
+        solution: where a whole solution ends; its `max_tokens` bounds a trace.
+        max_steps: the most steps of a trace that is built step by step.
+        budget: ceilings for each question.
+        run_budget: ceilings for all questions together.
+        attempts: how often a failing request is tried.
+        backoff: seconds before its first repetition; they double each time.
     """
 
-    def __init__(self, verifier: Verifier, max_size: int = 512) -> None:
-        self.verifier = verifier
-        self.name = type(verifier).__name__
-        self.overlap = inspect.iscoroutinefunction(verifier.score)
-        self.batch: Batcher[Trace, float] = Batcher(self._score, max_size=max_size, overlap=self.overlap)
+    samplers: Mapping[str, Sampler]
+    verifiers: Mapping[str, Verifier] = field(default_factory=dict)
+    step: Until = STEP
+    solution: Until = SOLUTION
+    max_steps: int = 40
+    budget: Budget = field(default_factory=Budget)
+    run_budget: Budget = field(default_factory=Budget)
+    attempts: int = 4
+    backoff: float = 0.1
 
-    def quote(self, trace: Trace) -> Cost:
-        """The most that scoring a trace can cost."""
-        quote = getattr(self.verifier, "quote", None)
-        return Cost(verifier_calls=1) + (quote(trace) if quote else Cost())
+    def __post_init__(self) -> None:
+        if self.max_steps < 1:
+            raise UserError(f"step.max_steps={self.max_steps} is out of range", "allowed: a whole number from 1")
+        self.scorers = {role: Scorer(verifier) for role, verifier in self.verifiers.items()}
+        self._run_ledger = Ledger(self.run_budget)
 
-    async def _score(self, traces: list[Trace]) -> Sequence[float]:
-        try:
-            if self.overlap:
-                scores = list(await self.verifier.score(traces))  # type: ignore[misc]
-            else:
-                scores = list(await asyncio.to_thread(self.verifier.score, traces))  # type: ignore[arg-type]
-        except VerifierError:
-            raise
-        except Exception as error:
-            raise VerifierError(f"{self.name}.score raised {type(error).__name__}: {error}") from error
-        if len(scores) != len(traces):
-            raise VerifierError(f"{self.name}.score returned {len(scores)} scores for {len(traces)} traces")
-        low, high = getattr(self.verifier, "range", (-math.inf, math.inf))
-        for score in scores:
-            if not _is_score(score, low, high):
-                raise VerifierError(
-                    f"{self.name}.score returned {score}, allowed are finite numbers in [{low}, {high}]"
-                )
-        return scores
+    def context(self, problem: Problem, seed: int) -> Context:
+        """A fresh context; its chance depends on the seed and the problem's id alone."""
+        digest = int.from_bytes(hashlib.blake2b(problem.id.encode(), digest_size=8).digest())
+        return Context(self, Ledger(self.budget, self._run_ledger), np.random.default_rng([seed, digest]))
 
 
 class Context:
     """One question's hands: sample, step, score, probe, report.
 
     Args:
-        samplers: by role: "policy", and where a strategy asks for them "draft", "judge".
-        scorers: by role: "verifier" and whatever else conf binds.
+        setup: what this question shares with all others.
         ledger: this question's account.
         rng: this question's source of chance; every request's seed comes from it.
-        step: where one step ends.
-        solution: where a whole solution ends; its `max_tokens` bounds a trace.
-        max_steps: the most steps in a trace that is built step by step.
-        attempts: how often a failing request is tried, with exponential backoff.
     """
 
-    def __init__(
-        self,
-        *,
-        samplers: Mapping[str, Sampler],
-        scorers: Mapping[str, Scorer],
-        ledger: Ledger,
-        rng: np.random.Generator,
-        step: Until,
-        solution: Until,
-        max_steps: int = 40,
-        attempts: int = 4,
-        backoff: float = 0.1,
-    ) -> None:
+    def __init__(self, setup: Setup, ledger: Ledger, rng: np.random.Generator) -> None:
         self.ledger = ledger
         self.rng = rng
         self.reports: list[Report] = []
-        self._samplers = samplers
-        self._scorers = scorers
-        self._step = step
-        self._solution = solution
-        self._max_steps = max_steps
-        self._attempts = attempts
-        self._backoff = backoff
+        self._setup = setup
         self._scores: dict[tuple[str, Trace], float] = {}
 
     async def sample(self, start: Problem | Trace, n: int, *, role: str = "policy") -> list[Trace]:
@@ -125,13 +102,13 @@ class Context:
             return [trace] * n
         split = getattr(self._sampler(role), "split", None)
         try:
-            drawn = await self._draw(trace, n, self._within(self._solution, trace), role, self._seed())
+            drawn = await self._draw(trace, n, self._within(self._setup.solution, trace), role, self._seed())
         except _Cut as cut:
             if not cut.steps:
                 raise
             drawn = cut.steps
         grown = [
-            replace(trace, steps=(*trace.steps, *(split(trace, step, self._step) if split else [step])))
+            replace(trace, steps=(*trace.steps, *(split(trace, step, self._setup.step) if split else [step])))
             for step in drawn
         ]
         return [replace(one, closed=not one.finished) for one in grown]
@@ -146,7 +123,7 @@ class Context:
         """
         wanted = Counter(trace for trace in traces if trace.alive)
         draws = {
-            trace: self._draw(trace, count * fan_out, self._within(self._step, trace), role, self._seed())
+            trace: self._draw(trace, count * fan_out, self._within(self._setup.step, trace), role, self._seed())
             for trace, count in wanted.items()
         }
         drawn = dict(zip(draws, await _gather(draws.values()), strict=True))
@@ -225,8 +202,8 @@ class Context:
     async def _attempt(self, role: str, call: Callable[[], Awaitable[Sequence[V]]]) -> Sequence[V]:
         """Calls the engine, again with backoff if it fails or answers with nothing."""
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(self._attempts),
-            wait=wait_exponential(multiplier=self._backoff, max=10.0),
+            stop=stop_after_attempt(self._setup.attempts),
+            wait=wait_exponential(multiplier=self._setup.backoff, max=10.0),
             retry=retry_if_exception(lambda error: isinstance(error, Exception) and not isinstance(error, UserError)),
             reraise=True,
         )
@@ -240,18 +217,18 @@ class Context:
         except (UserError, SamplerError):
             raise
         except Exception as error:
-            raise SamplerError(f"{role}: {type(error).__name__}: {error} ({self._attempts} attempts)") from error
+            raise SamplerError(f"{role}: {type(error).__name__}: {error} ({self._setup.attempts} attempts)") from error
         raise AssertionError("tenacity neither returned nor raised")
 
     def _grown(self, trace: Trace, step: Step) -> Trace:
         grown = trace + step
-        full = len(grown) >= self._max_steps or len(grown.token_ids) >= self._solution.max_tokens
+        full = len(grown) >= self._setup.max_steps or len(grown.token_ids) >= self._setup.solution.max_tokens
         stuck = step.why == "length" and not step.token_ids
         return replace(grown, closed=grown.alive and (full or stuck))
 
     def _within(self, until: Until, trace: Trace) -> Until:
         """The same end, within what is left of the solution's token limit."""
-        left = max(1, self._solution.max_tokens - len(trace.token_ids))
+        left = max(1, self._setup.solution.max_tokens - len(trace.token_ids))
         return replace(until, max_tokens=min(until.max_tokens, left))
 
     def _quote(self, sampler: Sampler, trace: Trace, tokens: int) -> Cost:
@@ -262,10 +239,10 @@ class Context:
         return int(self.rng.integers(2**31))
 
     def _sampler(self, role: str) -> Sampler:
-        return _bound(self._samplers, role, "model")
+        return _bound(self._setup.samplers, role, "model")
 
     def _scorer(self, role: str) -> Scorer:
-        return _bound(self._scorers, role, "verifier")
+        return _bound(self._setup.scorers, role, "verifier")
 
 
 class _Cut(BudgetExhausted):
@@ -274,13 +251,6 @@ class _Cut(BudgetExhausted):
     def __init__(self, message: str, steps: list[Step]) -> None:
         super().__init__(message)
         self.steps = steps
-
-
-def _is_score(score: Any, low: float, high: float) -> bool:
-    try:
-        return math.isfinite(score) and bool(low - 1e-6 <= score <= high + 1e-6)
-    except (TypeError, ValueError):  # a string, None, several numbers
-        return False
 
 
 def _bound(parts: Mapping[str, V], role: str, kind: str) -> V:

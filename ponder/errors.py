@@ -38,3 +38,10 @@ class StrategyError(PonderError):
 
 class TaskError(PonderError):
     """A task failed to extract or grade an answer."""
+
+
+def unwrapped(error: BaseException) -> BaseException:
+    """The first error in a group, or the error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

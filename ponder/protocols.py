@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ponder.types import Cost, Population, Problem, Step, Trace
+from ponder.types import Population, Problem, Step, Trace
 
 if TYPE_CHECKING:
     from ponder.context import Context
@@ -47,11 +47,9 @@ class Sampler(Protocol):
         Returns:
             n steps. Fewer is an error of the engine, and is retried.
         """
-        ...
 
     async def probe(self, trace: Trace, suffix: str, choices: Sequence[str]) -> Sequence[float]:
         """Next-token probability of each choice after trace + suffix, in [0, 1]."""
-        ...
 
 
 class Verifier(Protocol):
@@ -67,7 +65,6 @@ class Verifier(Protocol):
 
     def score(self, traces: Sequence[Trace]) -> Sequence[float] | Awaitable[Sequence[float]]:
         """One finite float a trace, in order; the same alone as in any batch."""
-        ...
 
 
 class Strategy(Protocol):
@@ -75,7 +72,6 @@ class Strategy(Protocol):
 
     async def __call__(self, problem: Problem, ctx: Context) -> Population:
         """Searches; may be cut short by `BudgetExhausted`, then the last report counts."""
-        ...
 
 
 class Task(Protocol):
@@ -83,15 +79,12 @@ class Task(Protocol):
 
     def problems(self) -> Iterable[Problem]:
         """The problems, in a fixed order, with unique ids."""
-        ...
 
     def answer(self, trace: Trace) -> str | None:
         """The answer in canonical form, None if there is none. Votes group by it."""
-        ...
 
     def grade(self, problem: Problem, answer: str | None) -> bool:
         """Whether an answer is right."""
-        ...
 
 
 class Recorder(Protocol):
@@ -99,15 +92,9 @@ class Recorder(Protocol):
 
     def start(self, run: Mapping[str, Any]) -> None:
         """Called once: run id, resolved config, number of questions."""
-        ...
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Called for each finished question."""
-        ...
 
     def close(self) -> None:
         """Called once, also after an error."""
-        ...
-
-
-__all__ = ["Cost", "Recorder", "Sampler", "Strategy", "Task", "Until", "Verifier"]

@@ -3,83 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ponder.context import Context, Scorer
-from ponder.errors import PonderError, SamplerError, StrategyError, TaskError, UserError, VerifierError
-from ponder.ledger import Budget, BudgetExhausted, Ledger
-from ponder.protocols import Recorder, Sampler, Strategy, Task, Until, Verifier
+from ponder.context import Context, Setup
+from ponder.errors import PonderError, SamplerError, StrategyError, TaskError, UserError, VerifierError, unwrapped
+from ponder.ledger import BudgetExhausted
+from ponder.protocols import Recorder, Strategy, Task
 from ponder.records import Row, RowFile, cost_fields, search_fields
 from ponder.types import Population, Problem, Trace
 
 Select = Callable[[Population, Callable[[Trace], str | None], np.random.Generator], str | None]
-
-STEP = Until(stop=("\n\n",), max_tokens=512)
-SOLUTION = Until(max_tokens=2048)
-
-
-@dataclass
-class Setup:
-    """What all questions of a run share: models, verifiers, ends, ceilings.
-
-    Attributes:
-        samplers: by role; "policy" at least.
-        verifiers: by role; "verifier" for most strategies.
-        step: where a step ends.
-        solution: where a solution ends.
-        max_steps: the most steps of a trace.
-        budget: ceilings for each question.
-        run_budget: ceilings for all questions together.
-        backoff: seconds before a failed request's first repetition.
-    """
-
-    samplers: Mapping[str, Sampler]
-    verifiers: Mapping[str, Verifier] = field(default_factory=dict)
-    step: Until = STEP
-    solution: Until = SOLUTION
-    max_steps: int = 40
-    budget: Budget = field(default_factory=Budget)
-    run_budget: Budget = field(default_factory=Budget)
-    backoff: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.max_steps < 1:
-            raise UserError(f"step.max_steps={self.max_steps} is out of range", "allowed: a whole number from 1")
-        self._scorers = {role: Scorer(verifier) for role, verifier in self.verifiers.items()}
-        self._run_ledger = Ledger(self.run_budget)
-
-    def context(self, problem: Problem, seed: int) -> Context:
-        """A fresh context; its chance depends on the seed and the problem's id alone."""
-        digest = int.from_bytes(hashlib.blake2b(problem.id.encode(), digest_size=8).digest())
-        return Context(
-            samplers=self.samplers,
-            scorers=self._scorers,
-            ledger=Ledger(self.budget, self._run_ledger),
-            rng=np.random.default_rng([seed, digest]),
-            step=self.step,
-            solution=self.solution,
-            max_steps=self.max_steps,
-            backoff=self.backoff,
-        )
 
 
 async def search(strategy: Strategy, problem: Problem, ctx: Context) -> Population:
     """Runs a strategy on one question; if its budget ends, the last report is the result."""
     try:
         return await strategy(problem, ctx)
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        if not isinstance(error, BudgetExhausted):
-            raise error from group
-    except BudgetExhausted:
-        pass
+    except (BudgetExhausted, BaseExceptionGroup) as error:
+        if not isinstance(cause := unwrapped(error), BudgetExhausted):
+            raise cause from error
     return ctx.reports[-1].population if ctx.reports else Population((), np.zeros(0))
 
 
@@ -126,13 +71,8 @@ async def run(
 
     async def question(problem: Problem) -> None:
         async with gate:
-            row = {
-                **stamp,
-                "seed": seed,
-                "problem_id": problem.id,
-                "prompt": problem.prompt,
-                "meta": dict(problem.meta),
-            }
+            asked = {"seed": seed, "problem_id": problem.id, "prompt": problem.prompt, "meta": dict(problem.meta)}
+            row = {**stamp, **asked}
             row |= await _answered(task, strategy, setup.context(problem, seed), problem, select, selectors)
             rows.append(row)
             for recorder in recorders:
@@ -143,11 +83,8 @@ async def run(
             for problem in problems:
                 if problem.id not in known:
                     group.create_task(question(problem))
-    except BaseExceptionGroup as error_group:
-        error: BaseException = error_group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from error_group
+    except BaseExceptionGroup as group:
+        raise unwrapped(group) from group
     finally:
         for recorder in recorders:
             recorder.close()

@@ -19,11 +19,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import ponder
+from ponder.context import Setup
 from ponder.errors import UserError
 from ponder.ledger import Budget
 from ponder.protocols import Until
 from ponder.records import RowFile
-from ponder.runner import Setup, run
+from ponder.runner import run
 from ponder.scripts.progress import Progress
 from ponder.scripts.solve import in_background
 from ponder.search.select import SELECTORS

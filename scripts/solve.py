@@ -9,9 +9,10 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ponder.context import SOLUTION, STEP, Setup
 from ponder.ledger import Budget
 from ponder.protocols import Sampler, Strategy, Until, Verifier
-from ponder.runner import SOLUTION, STEP, Select, Setup, search
+from ponder.runner import Select, search
 from ponder.types import Cost, Population, Problem, Trace
 
 V = TypeVar("V")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ponder.context import Context, Scorer
+from ponder.context import Context, Setup
 from ponder.errors import SamplerError, UserError, VerifierError
 from ponder.ledger import Budget, BudgetExhausted, Ledger
 from ponder.protocols import Until
@@ -59,17 +59,15 @@ def context(
     seed: int = 0,
     **more: Any,
 ) -> Context:
-    samplers = sampler if isinstance(sampler, dict) else {"policy": sampler or Noting()}
-    return Context(
-        samplers=samplers,
-        scorers={"verifier": Scorer(verifier)} if verifier else {},
-        ledger=Ledger(budget),
-        rng=np.random.default_rng(seed),
+    setup = Setup(
+        samplers=sampler if isinstance(sampler, dict) else {"policy": sampler or Noting()},
+        verifiers={"verifier": verifier} if verifier else {},
         step=step or Until(every=1),
         solution=solution or Until(max_tokens=100),
         backoff=0.0,
         **more,
     )
+    return Context(setup, Ledger(budget), np.random.default_rng(seed))
 
 
 def texts(traces: Sequence[Trace]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ponder.context import Context, Scorer
+from ponder.context import Context, Setup
 from ponder.ledger import Budget, BudgetExhausted, Ledger
 from ponder.protocols import Until
 from ponder.samplers.scripted import ToyLanguage
@@ -59,19 +59,14 @@ class Lab:
     step: Until = field(default_factory=lambda: Until(every=1))
 
     def contexts(self, sampler: Any, verifier: Any, seeds: Any, budget: Any = None) -> Any:
-        scorers = {"verifier": Scorer(verifier)}
-        return [
-            Context(
-                samplers={"policy": sampler},
-                scorers=scorers,
-                ledger=Ledger(budget),
-                rng=np.random.default_rng(seed),
-                step=self.step,
-                solution=Until(max_tokens=self.max_tokens),
-                max_steps=self.max_steps,
-            )
-            for seed in seeds
-        ]
+        setup = Setup(
+            samplers={"policy": sampler},
+            verifiers={"verifier": verifier},
+            step=self.step,
+            solution=Until(max_tokens=self.max_tokens),
+            max_steps=self.max_steps,
+        )
+        return [Context(setup, Ledger(budget), np.random.default_rng(seed)) for seed in seeds]
 
     def run(
         self,

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from ponder.context import Setup
 from ponder.protocols import Until
 from ponder.records import RowFile, read_rows
-from ponder.runner import Setup, run
+from ponder.runner import run
 from ponder.samplers.scripted import Scripted
 from ponder.search import select
 from ponder.search.best_of_n import BestOfN

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from ponder import solve
+from ponder.context import Setup
 from ponder.ledger import Budget
 from ponder.protocols import Until
 from ponder.records import RowFile, read_rows
-from ponder.runner import Setup, run
+from ponder.runner import run
 from ponder.samplers.scripted import Scripted, ToyLanguage
 from ponder.search import select
 from ponder.search.best_of_n import BestOfN
