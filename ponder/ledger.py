@@ -148,7 +148,7 @@ class Ledger:
             middle = (low + high) // 2
             low, high = (middle, high) if all(k._times(quote(middle)) for k in idle) else (low, middle)
         if low == 0:
-            raise BudgetExhausted("; ".join(filter(None, (k._why(quote(min(1, tokens))) for k in idle))))
+            raise BudgetExhausted("; ".join(filter(None, (ledger._why() for ledger in idle))))
         return Grant(1, low, quote(low)) if all(k._times(quote(low)) for k in self._chain) else None
 
     def _times(self, unit: Cost) -> int:
@@ -163,12 +163,6 @@ class Ledger:
                 fits.append(max(0, int(left // needed)))
         return min(fits)
 
-    def _why(self, unit: Cost) -> str:
-        ceilings = self.budget.ceilings
-        full = [
-            f"{name} {self.seconds if name == 'seconds' else getattr(self.total, name):g} of {ceiling:g} spent"
-            for name, ceiling in ceilings.items()
-            if (name == "seconds" and self.seconds >= ceiling)
-            or (name != "seconds" and getattr(unit, name) > ceiling - getattr(self.total, name))
-        ]
-        return ", ".join(full)
+    def _why(self) -> str:
+        spent = {**self.total.asdict(), "seconds": self.seconds}
+        return ", ".join(f"{name} {spent[name]:g} of {most:g} spent" for name, most in self.budget.ceilings.items())

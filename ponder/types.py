@@ -22,7 +22,7 @@ Scheme = Callable[[Floats, int, np.random.Generator], NDArray[np.int64]]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What some work took. Adds with `+`; every field is a count, `flops` an estimate.
+    """What some work took: counts, which add with `+`.
 
     Attributes:
         samples: solutions or particles begun (the N of most papers).
@@ -32,7 +32,7 @@ class Cost:
         verifier_tokens: tokens a verifier computed.
         verifier_cached_tokens: tokens a verifier took from a prefix cache.
         verifier_calls: traces that a verifier scored.
-        flops: floating-point operations, about 2 x parameters x computed tokens.
+        flops: floating-point operations, an estimate: about 2 x parameters x computed tokens.
     """
 
     samples: int = 0

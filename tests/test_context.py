@@ -360,7 +360,7 @@ async def test_backoff_grows(monkeypatch: pytest.MonkeyPatch) -> None:
         await real(0)
 
     ctx = context(Failing(3, ConnectionError("away")))
-    ctx._backoff = 0.5
+    ctx._setup.backoff = 0.5
     monkeypatch.setattr(asyncio, "sleep", sleep)
     await ctx.sample(PROBLEM, 1)
     assert [wait for wait in waits if wait] == [0.5, 1.0, 2.0]
