@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 
 from ponder.errors import UserError
@@ -42,5 +43,10 @@ def checkpoint() -> str:
     unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
     model.save_pretrained(unfinished)
     AutoTokenizer.from_pretrained(**source).save_pretrained(unfinished)
-    unfinished.rename(folder)
+    try:
+        unfinished.rename(folder)
+    except OSError:  # another process was quicker
+        if not (folder / "config.json").exists():
+            raise
+        shutil.rmtree(unfinished)
     return str(folder)

