@@ -53,6 +53,7 @@ class WandbRecorder:
 
         os.environ.setdefault("WANDB_SILENT", "true")
         Path(self._directory).mkdir(parents=True, exist_ok=True)
+        mode: Any = os.environ.get("WANDB_MODE", "offline")
         self._run = wandb.init(
             project=self._project,
             group=self._group or run["config"].get("task", {}).get("name"),
@@ -62,7 +63,7 @@ class WandbRecorder:
             tags=self._tags,
             dir=self._directory,
             config=dict(run["config"]),
-            mode=os.environ.get("WANDB_MODE", "offline"),
+            mode=mode,
             reinit="finish_previous",
         )
         self._run.define_metric("questions")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ponder.scripts import curves
-from ponder.scripts.points import summarise
+from ponder.scripts.points import Point, summarise
 
 Cost = dict[str, dict[str, float]]
 
@@ -84,7 +84,7 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def points(runs: Path, **more: Any) -> dict[tuple[str, int], curves.Point]:
+def points(runs: Path, **more: Any) -> dict[tuple[str, int], Point]:
     return {(p.method, p.n): p for p in summarise([runs], **more)}
 
 
