@@ -1,7 +1,7 @@
 """Samplers without a model: scripted texts, and a toy language whose probabilities are known.
 
-Both are pure functions of (seed, prefix), count what they emit, and obey `Until` as an
-engine does. One character is one token; the end of sequence is one more, without text.
+Both are pure functions of (seed, prefix), count what they emit, and obey `Until` as an engine does. One character is
+one token; the end of sequence is one more, without text.
 """
 
 from __future__ import annotations
@@ -69,8 +69,7 @@ class _Sampler(ABC):
             raise SamplerError(f"{type(self).__name__} was asked to continue a finished trace")
         await asyncio.sleep(0)  # as with an engine, other coroutines run in between
         self.requests += 1
-        prompt = Cost(prompt_tokens=_prefix_tokens(trace))
-        steps = []
+        prompt, steps = Cost(prompt_tokens=_prefix_tokens(trace)), []
         for index in range(n):
             drawn = self._draw(trace, index, seed)
             step = drawn if isinstance(drawn, Step) else _cut(drawn, until)

@@ -93,8 +93,7 @@ class VLLMSampler:
         limit = min(until.max_tokens, room, until.every or room)
         params = [self._params(until, limit, child) for child in _seeds(seed, n)]
         outputs = await self._run(engine, prompt, params)
-        cached = [output.num_cached_tokens or 0 for output in outputs]
-        steps = []
+        cached, steps = [output.num_cached_tokens or 0 for output in outputs], []
         for i, output in enumerate(outputs):
             done = output.outputs[0]
             ids = tuple(done.token_ids)
@@ -230,15 +229,13 @@ def _stop(key: tuple[int, str]) -> None:
     owner, task = _engines.pop(key)
     if not task.done() or task.cancelled() or task.exception() is not None:
         return
-    engine = task.result()
+    done = threading.Event()
     if owner.is_running() and asyncio._get_running_loop() is not owner:
         # On its own loop, so that its output handler is gone before it can take the end for a crash.
-        done = threading.Event()
-        owner.call_soon_threadsafe(engine.shutdown)
-        owner.call_soon_threadsafe(done.set)
+        owner.call_soon_threadsafe(lambda: (task.result().shutdown(), done.set()))  # type: ignore[func-returns-value]
         done.wait(_GRACE)
     else:
-        engine.shutdown()
+        task.result().shutdown()
 
 
 async def _start(options: Mapping[str, Any]) -> Any:

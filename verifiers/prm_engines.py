@@ -242,15 +242,13 @@ def _stop(key: tuple[int, str]) -> None:
     owner, task = _engines.pop(key)
     if not task.done() or task.cancelled() or task.exception() is not None:
         return
-    engine = task.result()
+    done = threading.Event()
     if owner.is_running() and asyncio._get_running_loop() is not owner:
         # On its own loop, so that its output handler is gone before it can take the end for a crash.
-        done = threading.Event()
-        owner.call_soon_threadsafe(engine.shutdown)
-        owner.call_soon_threadsafe(done.set)
+        owner.call_soon_threadsafe(lambda: (task.result().shutdown(), done.set()))  # type: ignore[func-returns-value]
         done.wait(_GRACE)
     else:
-        engine.shutdown()
+        task.result().shutdown()
 
 
 def shutdown_engines() -> None:
