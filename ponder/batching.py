@@ -92,7 +92,7 @@ class Batcher(Generic[T, R]):
         if not batch:
             return
         try:
-            results = await self._call([item for item, _ in batch])
+            pairs = list(zip(batch, await self._call([item for item, _ in batch]), strict=True))
         except Exception as error:
             if len(batch) > 1:
                 half = len(batch) // 2
@@ -101,7 +101,7 @@ class Batcher(Generic[T, R]):
             elif not batch[0][1].done():
                 batch[0][1].set_exception(error)
             return
-        for (_, future), result in zip(batch, results, strict=True):
+        for (_, future), result in pairs:
             if not future.done():
                 future.set_result(result)
 
@@ -109,10 +109,7 @@ class Batcher(Generic[T, R]):
 class Scorer:
     """A verifier as Context uses it: batched across questions, checked, its errors named.
 
-    Args:
-        verifier: any object with `score`, sync or async. A sync one runs in a thread, one batch at a time, so that it
-            never holds up the engine.
-        max_size: the most traces in one call.
+    A sync `score` runs in a thread, one batch at a time, so that it never holds up the engine.
     """
 
     def __init__(self, verifier: Verifier, max_size: int = 512) -> None:

@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -140,7 +141,7 @@ class Context:
             BudgetExhausted: a ceiling on verifier work would be passed.
             VerifierError: the verifier failed or returned what is no score.
         """
-        scorer = self._scorer(role)
+        scorer = _bound(self._setup.scorers, role, "verifier")
         new = list(dict.fromkeys(trace for trace in traces if (role, trace) not in self._scores))
         if new:
             upto = sum((scorer.quote(trace) for trace in new), Cost())
@@ -184,7 +185,10 @@ class Context:
                 longest = min(until.max_tokens, until.every or until.max_tokens)
                 async with self.ledger.reserve(role, quote, longest, n - len(steps)) as grant:
                     allowed = replace(until, max_tokens=grant.tokens)
-                    got = await self._request(sampler, trace, grant.count, allowed, role, request_seed)
+                    ask = partial(sampler.sample, trace, grant.count, allowed, seed=request_seed)
+                    got = list(await self._attempt(role, ask))
+                    if len(got) > grant.count:
+                        raise SamplerError(f"{role}: {type(sampler).__name__} returned {len(got)} for {grant.count}")
                     grant.charge(sum((step.cost for step in got), Cost(samples=begun * len(got))))
             except BudgetExhausted as error:
                 raise _Cut(str(error), steps) from error
@@ -193,14 +197,14 @@ class Context:
             steps.extend(got)
         return steps
 
-    async def _request(self, sampler: Sampler, trace: Trace, n: int, until: Until, role: str, seed: int) -> list[Step]:
-        got = list(await self._attempt(role, lambda: sampler.sample(trace, n, until, seed=seed)))
-        if len(got) > n:
-            raise SamplerError(f"{role}: {type(sampler).__name__} returned {len(got)} completions for {n}")
-        return got
-
     async def _attempt(self, role: str, call: Callable[[], Awaitable[Sequence[V]]]) -> Sequence[V]:
         """Calls the engine, again with backoff if it fails or answers with nothing."""
+
+        async def once() -> Sequence[V]:
+            if not len(answer := await call()):
+                raise SamplerError(f"{role}: the engine returned nothing")
+            return answer
+
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._setup.attempts),
             wait=wait_exponential(multiplier=self._setup.backoff, max=10.0),
@@ -208,17 +212,11 @@ class Context:
             reraise=True,
         )
         try:
-            async for attempt in retrying:
-                with attempt:
-                    answer = await call()
-                    if not len(answer):
-                        raise SamplerError(f"{role}: the engine returned nothing")
-                    return answer
+            return await retrying(once)
         except (UserError, SamplerError):
             raise
         except Exception as error:
             raise SamplerError(f"{role}: {type(error).__name__}: {error} ({self._setup.attempts} attempts)") from error
-        raise AssertionError("tenacity neither returned nor raised")
 
     def _grown(self, trace: Trace, step: Step) -> Trace:
         grown = trace + step
@@ -240,9 +238,6 @@ class Context:
 
     def _sampler(self, role: str) -> Sampler:
         return _bound(self._setup.samplers, role, "model")
-
-    def _scorer(self, role: str) -> Scorer:
-        return _bound(self._setup.scorers, role, "verifier")
 
 
 class _Cut(BudgetExhausted):

@@ -8,12 +8,7 @@ class PonderError(Exception):
 
 
 class UserError(PonderError):
-    """A mistake in what the user wrote: configuration, file or plug-in.
-
-    Args:
-        message: what is wrong; names the key and the value.
-        hint: what is allowed, or what to do instead.
-    """
+    """A user's mistake: what is wrong, by key and value, and as hint what is allowed or what to do instead."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

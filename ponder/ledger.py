@@ -20,15 +20,9 @@ class BudgetExhausted(PonderError):
 
 @dataclass(frozen=True)
 class Budget:
-    """Ceilings, None for no ceiling; the sum over all model roles is held against each.
+    """Ceilings on a Cost's counts, None for no ceiling; the sum over all model roles is held against each.
 
     Attributes:
-        samples: solutions or particles begun.
-        new_tokens: tokens emitted, in tokens.
-        prompt_tokens: prompt tokens sent, cached ones included.
-        verifier_tokens: tokens computed by verifiers.
-        verifier_calls: traces scored.
-        flops: floating-point operations.
         seconds: wall time; checked before each piece of work, which then ends by itself.
 
     Raises:
@@ -112,7 +106,7 @@ class Ledger:
             BudgetExhausted: not even one token fits, and nothing is left to be refunded.
         """
         while (grant := self._fit(quote, tokens, count)) is None:
-            await self._root._refunded.wait()
+            await self._chain[-1]._refunded.wait()
         for ledger in self._chain:
             ledger._held += grant.held
             ledger._open += 1
@@ -120,20 +114,16 @@ class Ledger:
             yield grant
         finally:
             for ledger in self._chain:
-                ledger._held -= grant.held
+                ledger._held += grant.held * -1
                 ledger._open -= 1
                 ledger.spent[role] = ledger.spent.get(role, Cost()) + grant.spent
-            root = self._root
+            root = self._chain[-1]
             root._refunded.set()
             root._refunded = asyncio.Event()
 
     @property
     def _chain(self) -> list[Ledger]:
         return [self] if self.parent is None else [self, *self.parent._chain]
-
-    @property
-    def _root(self) -> Ledger:
-        return self._chain[-1]
 
     def _fit(self, quote: Quote, tokens: int, count: int) -> Grant | None:
         """The largest grant that fits now; None if waiting may help."""

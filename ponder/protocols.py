@@ -19,8 +19,7 @@ class Until:
     Attributes:
         stop: strings that end a step, kept at its end; empty for a whole solution.
         max_tokens: the ceiling; a completion cut by it has why "length".
-        every: length of a step in tokens where steps are counted, not delimited; a step that reaches it has why
-            "stop".
+        every: length of a step in tokens, where steps are counted; a step that reaches it has why "stop".
     """
 
     stop: tuple[str, ...] = ()

@@ -1,80 +1,29 @@
-"""Rows: one JSON line a question, on disk before the next question counts as done."""
+"""Rows: what is kept of a question. Everything else, curves and votes, is computed from rows."""
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from ponder.context import Report
-from ponder.errors import UserError
 from ponder.types import Cost, Population, Score, Trace
 
 Row = dict[str, Any]
 
 
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a file, a repeated question's last one only; a torn last line is dropped.
+class Rows(Protocol):
+    """Where a run's rows go: `ponder.scripts.rows.RowFile`, or a list of your own with `append`.
 
-    Raises:
-        UserError: a line other than the last is no JSON object; names file and line.
-    """
-    rows: dict[str, Row] = {}
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            rows[row["problem_id"]] = row
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):
-                break
-            raise UserError(
-                f"{path}:{number} is no row: {error}", "delete the line; its question will run again"
-            ) from error
-    return list(rows.values())
-
-
-class RowFile:
-    """rows.jsonl, open for one run: appends are flushed and fsynced, a torn tail is cut off.
-
-    Raises:
-        UserError: another process has the file open.
+    Attributes:
+        rows: what earlier runs left.
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self._file: IO[bytes] = path.open("ab+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise UserError(
-                f"{path} is being written by another run", "wait for it, or set out=DIR to another folder"
-            ) from error
-        try:
-            self._file.seek(0)
-            whole = self._file.read()
-            self._file.truncate(whole.rfind(b"\n") + 1)
-            self.rows = read_rows(path)
-        except BaseException:
-            self._file.close()
-            raise
+    rows: list[Row]
 
     def append(self, row: Row) -> None:
-        """Writes a row; when this returns, the row survives a power cut."""
-        self._file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Closes the file and lets other runs open it."""
-        self._file.close()
+        """Keeps a row; when this returns, it survives a power cut."""
 
 
 def search_fields(
@@ -86,29 +35,30 @@ def search_fields(
 ) -> Row:
     """What a row tells of a search: traces, final population, anytime points.
 
-    Traces are stored once; a report speaks of a prefix as (trace, depth, log weight). Unfinished ones that no stored
-    trace continues are stored as well, so that nothing that a report saw is lost.
+    Final and closed traces are stored themselves, others only where no stored one continues them: a report speaks of a
+    prefix as (trace, depth, log weight).
     """
-    seen = dict.fromkeys(population.traces)
-    for report in reports:
-        seen.update(dict.fromkeys(report.population.traces))
-    # Longest first: a prefix of a trace that is stored already needs no place of its own.
+    seen: dict[Trace, Any] = dict.fromkeys(
+        [*population.traces, *(t for report in reports for t in report.population.traces)]
+    )
+    final = set(population.traces)
+    own: dict[Trace, tuple[int, int]] = {}
     places: dict[tuple[object, ...], tuple[int, int]] = {}
-    stored: list[Trace] = []
-    for trace in sorted(seen, key=len, reverse=True):
-        if trace.closed or _path(trace) not in places:
+    for trace in sorted(seen, key=len, reverse=True):  # longest first, so that a prefix finds what continues it
+        path = tuple((step.token_ids or step.text, step.why == "eos") for step in trace.steps)
+        if trace in final or trace.closed or path not in places:
             for depth in range(len(trace) + 1):
-                places.setdefault(_path(trace)[:depth], (len(stored), depth))
-            places[_path(trace)] = (len(stored), len(trace)) if not trace.closed else places[_path(trace)]
-            stored.append(trace)
+                places.setdefault(path[:depth], (len(own), depth))
+            own[trace] = (len(own), len(trace))
+        seen[trace] = own.get(trace, places[path])
     return {
-        "traces": [_trace_fields(trace, score(trace), answer(trace), grade) for trace in stored],
-        "population": [[places[_path(t)][0], w] for t, w in _weighted(population)],
+        "traces": [_trace_fields(trace, score(trace), answer(trace), grade) for trace in own],
+        "population": [[own[trace][0], weight] for trace, weight in _weighted(population)],
         "reports": [
             {
                 "cost": cost_fields(report.cost),
                 "seconds": round(report.seconds, 4),
-                "population": [[*places[_path(t)], w] for t, w in _weighted(report.population)],
+                "population": [[*seen[trace], weight] for trace, weight in _weighted(report.population)],
             }
             for report in reports
         ],
@@ -120,12 +70,9 @@ def cost_fields(spent: Mapping[str, Cost]) -> dict[str, dict[str, float]]:
     return {role: cost.asdict() for role, cost in sorted(spent.items())}
 
 
-def _path(trace: Trace) -> tuple[object, ...]:
-    return tuple((step.token_ids or step.text, step.why == "eos") for step in trace.steps)
-
-
 def _weighted(population: Population) -> list[tuple[Trace, float]]:
-    return [(t, max(float(w), -1e30)) for t, w in zip(population.traces, population.log_weights, strict=True)]
+    finite = np.nan_to_num(population.log_weights, nan=-1e30, posinf=1e30, neginf=-1e30)  # JSON knows no infinity
+    return list(zip(population.traces, finite.tolist(), strict=True))
 
 
 def _trace_fields(trace: Trace, score: float | None, answer: str | None, grade: Callable[[str | None], bool]) -> Row:

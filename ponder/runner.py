@@ -12,7 +12,7 @@ from ponder.context import Context, Setup
 from ponder.errors import PonderError, SamplerError, StrategyError, TaskError, UserError, VerifierError, unwrapped
 from ponder.ledger import BudgetExhausted
 from ponder.protocols import Recorder, Strategy, Task
-from ponder.records import Row, RowFile, cost_fields, search_fields
+from ponder.records import Row, Rows, cost_fields, search_fields
 from ponder.types import Population, Problem, Trace
 
 Select = Callable[[Population, Callable[[Trace], str | None], np.random.Generator], str | None]
@@ -33,7 +33,7 @@ async def run(
     strategy: Strategy,
     setup: Setup,
     *,
-    rows: RowFile,
+    rows: Rows,
     stamp: Mapping[str, Any],
     seed: int,
     select: str,

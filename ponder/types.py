@@ -47,9 +47,6 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
-    def __sub__(self, other: Cost) -> Cost:
-        return self + other * -1
-
     def __mul__(self, times: int) -> Cost:
         return Cost(*(getattr(self, f.name) * times for f in fields(self)))
 
@@ -125,8 +122,7 @@ class Step:
 class Trace:
     """A problem and the steps towards its solution so far.
 
-    Two traces are equal when they answer the same problem with the same tokens in the same steps; log-probabilities
-    and costs do not count.
+    Traces are equal that answer the same problem with the same tokens in the same steps.
 
     Attributes:
         problem: the question.
@@ -195,11 +191,10 @@ class Population:
     log_evidence: float = 0.0
 
     def __post_init__(self) -> None:
-        weights = np.asarray(self.log_weights, dtype=np.float64)
-        if weights.shape != (len(self.traces),):
-            raise ValueError(f"{len(self.traces)} traces need as many log weights, not {weights.shape}")
         object.__setattr__(self, "traces", tuple(self.traces))
-        object.__setattr__(self, "log_weights", weights)
+        object.__setattr__(self, "log_weights", np.asarray(self.log_weights, dtype=np.float64))
+        if self.log_weights.shape != (len(self.traces),):
+            raise ValueError(f"{len(self.traces)} traces need as many log weights, not {self.log_weights.shape}")
 
     @classmethod
     def start(cls, problem: Problem, n: int) -> Population:
@@ -253,5 +248,4 @@ class Population:
     @property
     def evidence(self) -> float:
         """Log of the estimated normalising constant, the current weights included."""
-        mean = float(logsumexp(self.log_weights)) - float(np.log(len(self.traces)))
-        return self.log_evidence + mean
+        return self.log_evidence + float(logsumexp(self.log_weights) - np.log(len(self.traces)))

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ponder.errors import UserError
-from ponder.records import read_rows
 from ponder.scripts.metrics import Expectation, Pool, best_of_k, mean_interval, pass_at_k, vote_at_k
+from ponder.scripts.rows import read_rows
 
 INDEPENDENT = {"best_of_n": ("argmax", "weighted_vote"), "self_consistency": ("majority",)}
 """Searches whose samples are independent, so that any subset is a smaller run; with selectors always shown."""

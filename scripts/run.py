@@ -23,9 +23,9 @@ from ponder.context import Setup
 from ponder.errors import UserError
 from ponder.ledger import Budget
 from ponder.protocols import Until
-from ponder.records import RowFile
 from ponder.runner import run
 from ponder.scripts.progress import Progress
+from ponder.scripts.rows import RowFile
 from ponder.scripts.solve import in_background
 from ponder.search.select import SELECTORS
 from ponder.verifiers.check import acheck

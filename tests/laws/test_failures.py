@@ -9,9 +9,9 @@ import pytest
 
 from ponder.context import Setup
 from ponder.protocols import Until
-from ponder.records import RowFile, read_rows
 from ponder.runner import run
 from ponder.samplers.scripted import Scripted
+from ponder.scripts.rows import RowFile, read_rows
 from ponder.search import select
 from ponder.search.best_of_n import BestOfN
 from ponder.search.particle_filtering import ParticleFiltering

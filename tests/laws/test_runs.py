@@ -9,9 +9,9 @@ from ponder import solve
 from ponder.context import Setup
 from ponder.ledger import Budget
 from ponder.protocols import Until
-from ponder.records import RowFile, read_rows
 from ponder.runner import run
 from ponder.samplers.scripted import Scripted, ToyLanguage
+from ponder.scripts.rows import RowFile, read_rows
 from ponder.search import select
 from ponder.search.best_of_n import BestOfN
 from ponder.search.particle_filtering import ParticleFiltering
