@@ -26,7 +26,6 @@ from tests.conftest import ENGINE
 pytest.importorskip("vllm")
 session = pytest.mark.asyncio(loop_scope="session")
 SOLUTION = Until(max_tokens=96)
-BLOCK = 32  # tokens of a block of the prefix cache, and of `samplers.vllm_engine` on a CPU
 TASK = Arithmetic(level=2, limit=4)
 STRATEGIES: dict[str, Any] = {
     "particle_filtering": ParticleFiltering(8),
@@ -167,17 +166,18 @@ async def test_the_ledger_equals_what_the_engines_did(
 
 
 @session
-async def test_the_second_step_finds_the_first_in_the_cache(tmp_path: Path, policy: Any, verifier: Any) -> None:
-    found = await rows(tmp_path / "rows.jsonl", "particle_filtering", setup(policy, verifier))
-    first = [(trace, step) for trace, step in policy.steps if step.cost.prompt_tokens]
-    assert any(not trace.steps for trace, _ in first)
-    long = [(t, s) for t, s in first if len(t) >= 1 and s.cost.prompt_tokens > 2 * BLOCK]
-    assert long
-    # A prefix was computed whole by the step before, its last token apart; whole blocks are found again.
-    assert all(step.cost.cached_tokens >= BLOCK for _, step in long)
-    assert all(step.cost.cached_tokens % BLOCK == 0 for _, step in first)
-    assert booked(found, "policy", "cached_tokens") == sum(step.cost.cached_tokens for _, step in first) > 0
-    assert booked(found, "policy", "prompt_tokens") > booked(found, "policy", "cached_tokens")
+async def test_a_step_finds_all_whole_blocks_of_its_prefix_in_the_cache(policy: Any, verifier: Any) -> None:
+    (problem,) = Arithmetic(level=4, limit=1).problems()
+    ctx = setup(policy, verifier).context(problem, seed=3)
+    await search(ParticleFiltering(8), problem, ctx)
+    block = (await policy.inner._engine()).vllm_config.cache_config.block_size
+    first = [(trace, step.cost) for trace, step in policy.steps if step.cost.prompt_tokens]
+    later = [cost for trace, cost in first if trace.steps]
+    assert max(cost.cached_tokens for cost in later) >= 2 * block
+    # The step before computed all of the prefix but its last token, which is always computed anew.
+    assert [cost.cached_tokens for cost in later] == [(cost.prompt_tokens - 1) // block * block for cost in later]
+    assert ctx.ledger.total.cached_tokens == sum(cost.cached_tokens for _, cost in first)
+    assert ctx.ledger.total.prompt_tokens == sum(cost.prompt_tokens for _, cost in first)
 
 
 @session

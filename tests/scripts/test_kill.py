@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ponder.scripts.rows import RowFile
 from tests.scripts.command import arguments, by_problem, environment, ponder, ponder_here, rows, runs, user_folder
 
 QUESTIONS = 20
@@ -56,14 +57,16 @@ def test_killed_and_run_again_equals_uninterrupted(search: str, tmp_path: Path) 
             assert running.poll() is None
             assert time.monotonic() < end
             time.sleep(0.02)
-        other = ponder_here(tmp_path, *command(search)).refused("rows.jsonl", "another run", "out=DIR")
-        assert not other.out
-        assert running.poll() is None
     finally:
         running.kill()
         running.wait()
 
     (run,) = runs(tmp_path / "runs")
+    writing = RowFile(run / "rows.jsonl")
+    try:
+        assert not ponder_here(tmp_path, *command(search)).refused("rows.jsonl", "another run", "out=DIR").out
+    finally:
+        writing.close()
     kept = rows(run)
     assert 5 <= len(kept) < QUESTIONS
     with (run / "rows.jsonl").open("ab") as file:
