@@ -72,9 +72,8 @@ async def run(
     async def question(problem: Problem) -> None:
         async with gate:
             asked = {"seed": seed, "problem_id": problem.id, "prompt": problem.prompt, "meta": dict(problem.meta)}
-            row = {**stamp, **asked}
-            row |= await _answered(task, strategy, setup.context(problem, seed), problem, select, selectors)
-            rows.append(row)
+            found = await _answered(task, strategy, setup.context(problem, seed), problem, select, selectors)
+            rows.append(row := {**stamp, **asked, **found})
             for recorder in recorders:
                 recorder.row(row)
 
@@ -107,6 +106,8 @@ async def _answered(
             found = search_fields(
                 population, ctx.reports, ctx.known_score, task.answer, lambda given: bool(task.grade(problem, given))
             )
+        except UserError:
+            raise
         except Exception as cause:
             raise TaskError(f"{type(task).__name__}: {type(cause).__name__}: {cause}") from cause
     except UserError:
