@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ponder.errors import UserError
 from ponder.records import Row
@@ -64,10 +65,19 @@ class RowFile:
 
     def append(self, row: Row) -> None:
         """Writes a row; when this returns, the row survives a power cut."""
-        self._file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        self._file.write(json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=str).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Closes the file and lets other runs open it."""
         self._file.close()
+
+
+def _finite(value: Any) -> Any:
+    """The value as JSON can hold it, which knows no infinity: a row is never lost for a strange number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return math.copysign(1e30, value) if math.isinf(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -160,7 +160,7 @@ def train_prm(
         ids = torch.full((len(rows), max(len(row.ids) for row in rows)), vocabulary.ID[vocabulary.PAD])
         for k, row in enumerate(rows):
             ids[k, : len(row.ids)] = torch.tensor(row.ids)
-        labels, local, following = prm(ids)
+        labels, local, following, carried = prm(ids)
         marks = torch.tensor([(k, at) for k, row in enumerate(rows) for at in row.marks]).T
         right = torch.tensor([r for row in rows for r in row.right])
         # Steps after the first wrong one are easy; the first wrong one is what the model is for.
@@ -170,15 +170,16 @@ def train_prm(
         # Auxiliary: what should come next, and whether what came is that.
         line, at, token = torch.tensor([(k, at, token) for k, row in enumerate(rows) for at, token in row.expected]).T
         expectation = functional.cross_entropy(following[line, at - 1], token)
+        carrying = functional.cross_entropy(carried[line, at], token)
         agrees = (ids[line, at] == token).long()
         surprise = functional.cross_entropy(local[line, at], agrees, weight=torch.tensor([5.0, 1.0]))
-        total = main + surprise + 0.5 * expectation
+        total = main + surprise + 0.5 * (expectation + carrying)
         total.backward()  # type: ignore[no-untyped-call]
         optimiser.step(factor * _schedule(step, steps))
         if step % 50 == 0 or step == steps - 1:
             log.info(
-                "step %d labels %.4f surprise %.4f expectation %.4f seconds %.0f",
-                step, main.item(), surprise.item(), expectation.item(), time.monotonic() - begin,
+                "step %d labels %.4f surprise %.4f expectation %.4f carrying %.4f seconds %.0f",
+                step, main.item(), surprise.item(), expectation.item(), carrying.item(), time.monotonic() - begin,
             )  # fmt: skip
     return prm.eval()
 

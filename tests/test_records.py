@@ -258,3 +258,12 @@ def test_costs_by_role_are_sorted_plain_numbers() -> None:
     assert list(found) == ["policy", "verifier"]
     assert found["policy"]["new_tokens"] == 3
     assert found["verifier"]["verifier_calls"] == 2
+
+
+def test_a_strange_value_costs_no_row(tmp_path: Path) -> None:
+    file = RowFile(tmp_path / "rows.jsonl")
+    file.append({"problem_id": "a", "scores": [math.nan, -math.inf], "meta": {"path": tmp_path}})
+    file.close()
+    assert read_rows(tmp_path / "rows.jsonl") == [
+        {"problem_id": "a", "scores": [None, -1e30], "meta": {"path": str(tmp_path)}}
+    ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import DynamicCache, LlamaConfig, PreTrainedConfig, Qwen2Config, Qwen2ForCausalLM, Qwen2Model
 
 from ponder.scripts.embedded.vocabulary import EOS, ID, PAD, TOKENS
@@ -36,7 +37,10 @@ def config(layers: int) -> Qwen2Config:
 
 
 class RewardModel(nn.Module):
-    """Qwen2ForProcessRewardModel, as vLLM and Qwen2.5-Math-PRM have it, plus two heads that only training uses.
+    """Qwen2ForProcessRewardModel, as vLLM and Qwen2.5-Math-PRM have it, plus heads that only training uses.
+
+    What training asks of the added layers, one after the other: to carry the expected token to where it should stand,
+    to tell whether the token there is that one, and to gather the verdicts at the marks.
 
     Args:
         layers: depth of the trunk.
@@ -47,6 +51,7 @@ class RewardModel(nn.Module):
         self.model = Qwen2Model(config(layers))
         hidden = self.model.config.hidden_size
         self.score = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2))
+        self.carried = nn.Linear(hidden, self.model.config.vocab_size)
         self.local = nn.Linear(hidden, 2)
 
     @classmethod
@@ -59,10 +64,21 @@ class RewardModel(nn.Module):
                 nn.init.zeros_(prm.get_parameter(f"model.layers.{k}.{name}.weight"))
         return prm
 
-    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits at every token: of step labels (b, t, 2), of token labels (b, t, 2), of the next token (b, t, v)."""
-        hidden = self.model(input_ids=ids, use_cache=False).last_hidden_state
-        return self.score(hidden), self.local(hidden), hidden @ self.model.embed_tokens.weight.T
+    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits at every token.
+
+        Returns:
+            Of step labels, shape (b, t, 2); of whether the token is the expected one, (b, t, 2); of the next token and
+            of the token expected here, (b, t, v).
+        """
+        states = self.model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
+        shown, told = (functional.rms_norm(states[k], states[k].shape[-1:]) for k in (-3, -2))
+        return (
+            self.score(states[-1]),
+            self.local(told),
+            states[-1] @ self.model.embed_tokens.weight.T,
+            self.carried(shown),
+        )
 
 
 class Muon:
@@ -181,7 +197,7 @@ def save_policy(policy: Qwen2ForCausalLM, folder: Path) -> None:
 
 def save_prm(prm: RewardModel, folder: Path) -> None:
     """Writes config.json and model.safetensors in float16, tensors named as Qwen2.5-Math-PRM names them."""
-    state = {key: value for key, value in prm.state_dict().items() if not key.startswith("local.")}
+    state = {key: value for key, value in prm.state_dict().items() if not key.startswith(("local.", "carried."))}
     shape = copy.deepcopy(prm.model.config)
     shape.num_labels = 2
     _save(state, shape, "Qwen2ForProcessRewardModel", folder)
