@@ -128,7 +128,7 @@ def problem(rng: random.Random, lengths: Sequence[int]) -> Chain:
 
 def drill_row(rng: random.Random) -> Labelled:
     """A short solution full of mistakes."""
-    chain = problem(rng, (1, 1, 2, 3))
+    chain = problem(rng, (1, 1, 2, 3, 4, 6))
     return label(chain, drill(chain, rng))
 
 
@@ -228,7 +228,7 @@ def tune_prm(prm: models.RewardModel, policy: Qwen2ForCausalLM, out: Path, seed:
     for number, (steps, factor) in enumerate(ROUNDS):
         if number:
             hard += mine(policy, prm, seed + 2000 + 100 * number)
-        pools = [(0.5, synthetic_row), (0.25, seen), (0.25, chosen_from(hard) if hard else seen)]
+        pools = [(0.2, drill_row), (0.35, synthetic_row), (0.25, seen), (0.2, chosen_from(hard) if hard else seen)]
         train_prm(prm, steps, pools, seed + 4 + number, factor)
         models.save_prm(prm, out / "prm")
         log.info("round %d done", number + 1)
