@@ -180,6 +180,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print("ponder: interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # `ponder --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         _exit(error)
     finally:
