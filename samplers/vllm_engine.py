@@ -222,9 +222,6 @@ def shutdown_engines(settings: str | None = None) -> None:
         _stop(key)
 
 
-atexit.register(shutdown_engines)
-
-
 def _stop(key: tuple[int, str]) -> None:
     owner, task = _engines.pop(key)
     if not task.done() or task.cancelled() or task.exception() is not None:
@@ -247,7 +244,9 @@ async def _start(options: Mapping[str, Any]) -> Any:
         config = await asyncio.to_thread(AsyncEngineArgs(**options).create_engine_config)
     except (ValueError, TypeError, NotImplementedError, OSError) as error:
         raise UserError(f"sampler: vLLM refuses model={options['model']!r}: {error}", _settings(options)) from error
-    return await asyncio.to_thread(AsyncLLM.from_vllm_config, config, disable_log_stats=True)
+    engine = await asyncio.to_thread(AsyncLLM.from_vllm_config, config, disable_log_stats=True)
+    atexit.register(shutdown_engines)  # now, so that it runs before what vLLM itself registered
+    return engine
 
 
 def _settings(options: Mapping[str, Any]) -> str:

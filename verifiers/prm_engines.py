@@ -257,9 +257,6 @@ def shutdown_engines() -> None:
         _stop(key)
 
 
-atexit.register(shutdown_engines)
-
-
 async def _start(options: Mapping[str, Any]) -> Any:
     """Starts a pooling engine, in a thread: loading takes a while, and the loop has other work."""
     from vllm.config import PoolerConfig
@@ -274,7 +271,9 @@ async def _start(options: Mapping[str, Any]) -> Any:
         raise UserError(
             f"verifier: vLLM refuses model={options['model']!r}: {error}", f"Settings: {options}"
         ) from error
-    return await asyncio.to_thread(AsyncLLM.from_vllm_config, config, disable_log_stats=True)
+    engine = await asyncio.to_thread(AsyncLLM.from_vllm_config, config, disable_log_stats=True)
+    atexit.register(shutdown_engines)  # now, so that it runs before what vLLM itself registered
+    return engine
 
 
 def _vllm_options(model: str, dtype: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
