@@ -107,7 +107,7 @@ def plot(points: Sequence[Point], x: str, y: str, title: str, out: Path) -> list
         color, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
         style = ":" if method.endswith(COVERAGE) else ("-", "--", "-.")[i // len(PALETTE) % 3]
         if len(line) == 1:
-            bars = [[middle[0] - low[0]], [high[0] - middle[0]]]
+            bars = [[max(0.0, middle[0] - low[0])], [max(0.0, high[0] - middle[0])]]  # rounding may leave -1e-18
             axes.errorbar(
                 where, middle, yerr=bars, color=color, marker=marker, capsize=4, linestyle="none", label=method
             )

@@ -234,3 +234,11 @@ def test_a_folder_named_like_an_override(tmp_path: Path) -> None:
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     curves.main(["--help"])
     assert "usage: ponder-curves DIR" in capsys.readouterr().out
+
+
+def test_a_lone_point_at_nought_is_drawn(tmp_path: Path) -> None:
+    """Wilson's lower end at 0 of 3 is a rounding error away from 0; a negative error bar is none."""
+    rows = [row(f"p{i}", ["b", "b"], [-1.0, -2.0], "argmax") for i in range(3)]
+    folder = write(tmp_path / "run", "particle_filtering", 2, rows)
+    curves.main([str(folder), "group=run"])
+    assert (folder / "curves.png").stat().st_size > 0
