@@ -16,10 +16,16 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from ponder.batching import Scorer
 from ponder.errors import SamplerError, UserError
 from ponder.ledger import Budget, BudgetExhausted, Ledger
-from ponder.protocols import Sampler, Until, Verifier
+from ponder.protocols import Picking, Sampler, Until, Verifier
 from ponder.types import Cost, Floats, Population, Problem, Score, Step, Trace
 
 V = TypeVar("V")
+Answer = Callable[[Trace], str | None]
+
+
+def whole_text(trace: Trace) -> str | None:
+    """What stands for an answer where no task says: the text of a finished trace."""
+    return trace.text if trace.finished else None
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Report:
 
 STEP = Until(stop=("\n\n",), max_tokens=512)
 SOLUTION = Until(max_tokens=2048)
+PLAIN = Picking()
 
 
 @dataclass
@@ -67,10 +74,10 @@ class Setup:
         self.scorers = {role: Scorer(verifier) for role, verifier in self.verifiers.items()}
         self._run_ledger = Ledger(self.run_budget)
 
-    def context(self, problem: Problem, seed: int) -> Context:
+    def context(self, problem: Problem, seed: int, answer: Answer = whole_text) -> Context:
         """A fresh context; its chance depends on the seed and the problem's id alone."""
         digest = int.from_bytes(hashlib.blake2b(problem.id.encode(), digest_size=8).digest())
-        return Context(self, Ledger(self.budget, self._run_ledger), np.random.default_rng([seed, digest]))
+        return Context(self, Ledger(self.budget, self._run_ledger), np.random.default_rng([seed, digest]), answer)
 
 
 class Context:
@@ -80,16 +87,20 @@ class Context:
         setup: what this question shares with all others.
         ledger: this question's account.
         rng: this question's source of chance; every request's seed comes from it.
+        answer: a trace's answer in canonical form, None if it has none; costs nothing.
     """
 
-    def __init__(self, setup: Setup, ledger: Ledger, rng: np.random.Generator) -> None:
+    def __init__(self, setup: Setup, ledger: Ledger, rng: np.random.Generator, answer: Answer = whole_text) -> None:
         self.ledger = ledger
         self.rng = rng
+        self.answer = answer
         self.reports: list[Report] = []
         self._setup = setup
         self._scores: dict[tuple[str, Trace], float] = {}
 
-    async def sample(self, start: Problem | Trace, n: int, *, role: str = "policy") -> list[Trace]:
+    async def sample(
+        self, start: Problem | Trace, n: int, *, role: str = "policy", picking: Picking = PLAIN
+    ) -> list[Trace]:
         """Draws n whole solutions, split into the steps that `step` would have made.
 
         Returns:
@@ -101,9 +112,10 @@ class Context:
         trace = start if isinstance(start, Trace) else Trace(start)
         if not trace.alive:
             return [trace] * n
-        split = getattr(self._sampler(role), "split", None)
+        sampler = self._sampler(role, picking)
+        split = getattr(sampler, "split", None)
         try:
-            drawn = await self._draw(trace, n, self._within(self._setup.solution, trace), role, self._seed())
+            drawn = await self._draw(sampler, trace, n, self._within(self._setup.solution, trace), role, self._seed())
         except _Cut as cut:
             if not cut.steps:
                 raise
@@ -114,7 +126,9 @@ class Context:
         ]
         return [replace(one, closed=not one.finished) for one in grown]
 
-    async def step(self, traces: Sequence[Trace], fan_out: int = 1, *, role: str = "policy") -> list[Trace]:
+    async def step(
+        self, traces: Sequence[Trace], fan_out: int = 1, *, role: str = "policy", picking: Picking = PLAIN
+    ) -> list[Trace]:
         """Moves each trace one step, in `fan_out` ways; ended traces pass through, at no cost.
 
         Equal traces share one request. A trace that reaches the step or token limit comes back closed.
@@ -123,8 +137,11 @@ class Context:
             The children in the order of their parents; an ended parent stands once.
         """
         wanted = Counter(trace for trace in traces if trace.alive)
+        sampler = self._sampler(role, picking)
         draws = {
-            trace: self._draw(trace, count * fan_out, self._within(self._setup.step, trace), role, self._seed())
+            trace: self._draw(
+                sampler, trace, count * fan_out, self._within(self._setup.step, trace), role, self._seed()
+            )
             for trace, count in wanted.items()
         }
         drawn = dict(zip(draws, await _gather(draws.values()), strict=True))
@@ -161,6 +178,25 @@ class Context:
             grant.charge(getattr(found, "cost", Cost(new_tokens=1)))
         return np.array(found, dtype=np.float64)
 
+    async def read(self, trace: Trace, step: Step, *, role: str = "policy") -> Step:
+        """The step with the log-probabilities that the model gives its tokens after the trace.
+
+        Raises:
+            UserError: the sampler cannot do it.
+        """
+        sampler = self._sampler(role)
+        reader = _able(sampler, "read", role)
+        after = trace + step
+        async with self.ledger.reserve(role, lambda tokens: self._quote(sampler, after, tokens), 1, 1) as grant:
+            (found,) = await self._attempt(role, lambda: _gather([reader(trace, step)]))
+            grant.charge(found.cost)
+        return replace(step, logprobs=found.logprobs)
+
+    @property
+    def max_steps(self) -> int:
+        """The most steps of a trace."""
+        return self._setup.max_steps
+
     def report(self, population: Population) -> None:
         """Notes an anytime point; the last one is the answer if the budget ends."""
         self.reports.append(Report(dict(self.ledger.spent), self.ledger.seconds, population))
@@ -169,10 +205,9 @@ class Context:
         """The score that a trace was given, None if it never was; costs nothing."""
         return self._scores.get((role, trace))
 
-    async def _draw(self, trace: Trace, n: int, until: Until, role: str, seed: int) -> list[Step]:
+    async def _draw(self, sampler: Sampler, trace: Trace, n: int, until: Until, role: str, seed: int) -> list[Step]:
         """n steps from one prefix, in as many requests as the budget and the engine force."""
-        sampler = self._sampler(role)
-        begun = 0 if trace.steps else 1
+        begun = 0 if trace.steps or trace.problem.verbatim else 1
         steps: list[Step] = []
 
         def quote(tokens: int) -> Cost:
@@ -236,8 +271,10 @@ class Context:
     def _seed(self) -> int:
         return int(self.rng.integers(2**31))
 
-    def _sampler(self, role: str) -> Sampler:
-        return _bound(self._setup.samplers, role, "model")
+    def _sampler(self, role: str, picking: Picking = PLAIN) -> Sampler:
+        sampler = _bound(self._setup.samplers, role, "model")
+        varied: Sampler = sampler if picking == PLAIN else _able(sampler, "varied", role)(picking)
+        return varied
 
 
 class _Cut(BudgetExhausted):
@@ -254,6 +291,16 @@ def _bound(parts: Mapping[str, V], role: str, kind: str) -> V:
             f"this strategy needs a {kind} in the role {role!r}", f"bound roles: {', '.join(parts) or 'none'}"
         )
     return parts[role]
+
+
+def _able(sampler: Sampler, method: str, role: str) -> Callable[..., Any]:
+    """An optional method of a sampler."""
+    if (found := getattr(sampler, method, None)) is None:
+        raise UserError(
+            f"this strategy needs the sampler's `{method}`, which {type(sampler).__name__} ({role}) lacks",
+            "use another sampler, or add the method: ponder.protocols.Sampler says what it does",
+        )
+    return found  # type: ignore[no-any-return]
 
 
 async def _gather(work: Iterable[Coroutine[Any, Any, V]]) -> list[V]:

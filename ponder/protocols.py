@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ponder.types import Population, Problem, Step, Trace
@@ -27,11 +27,40 @@ class Until:
     every: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Picking:
+    """How next tokens are picked where a strategy departs from its sampler's settings; None keeps a setting.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: nucleus mass in (0, 1].
+        top_k: most likely tokens kept; 0 keeps all.
+        min_p: least probability relative to the most likely token's.
+        top_logprobs: how many likeliest tokens each step tells of (`Step.top_logprobs`).
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    top_logprobs: int | None = None
+
+    def over(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """A sampler's settings with these in their place."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**settings, **{name: value for name, value in given.items() if value is not None}}
+
+
 class Sampler(Protocol):
     """A language model. One request a call; concurrency is the engine's job.
 
-    May also have `quote(trace, tokens) -> Cost`: the most that one completion of `tokens` tokens can cost. Without
-    it, ceilings on prompt tokens and FLOPs cannot be kept.
+    May also have
+    - `quote(trace, tokens) -> Cost`: the most that one completion of `tokens` tokens can cost. Without it, ceilings on
+      prompt tokens and FLOPs cannot be kept.
+    - `varied(picking) -> Sampler`: the same model, picking differently. Some strategies need it.
+    - `async read(trace, step) -> Step`: the step with the log-probabilities that this model gives its tokens after the
+      trace, before temperature and truncation. Some strategies need it.
+    - `split(trace, step, until) -> list[Step]`: cuts a whole solution into steps.
     """
 
     async def sample(self, trace: Trace, n: int, until: Until, *, seed: int) -> Sequence[Step]:

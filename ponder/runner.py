@@ -72,7 +72,9 @@ async def run(
     async def question(problem: Problem) -> None:
         async with gate:
             asked = {"seed": seed, "problem_id": problem.id, "prompt": problem.prompt, "meta": dict(problem.meta)}
-            found = await _answered(task, strategy, setup.context(problem, seed), problem, select, selectors)
+            found = await _answered(
+                task, strategy, setup.context(problem, seed, task.answer), problem, select, selectors
+            )
             rows.append(row := {**stamp, **asked, **found})
             for recorder in recorders:
                 recorder.row(row)

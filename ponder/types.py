@@ -91,11 +91,14 @@ class Problem:
         id: unique within its task; seeds and stored rows hang on it.
         prompt: the question as the model shall read it.
         meta: what selection, plots or verifiers may need (level, subject, language, ...).
+        verbatim: the prompt is the whole message: the model's question template is left out. For what strategies ask
+            besides the question itself (to compare candidates, say).
     """
 
     id: str
     prompt: str
     meta: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    verbatim: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ class Step:
         why: what ended it: a step's own end ("stop"), the end of the solution ("eos"), a token limit ("length"), or a
             caller ("abort").
         cost: what the request took. A request's prompt is charged to its first step.
+        top_logprobs: for each token, log-probabilities of the likeliest tokens there, falling; empty if not asked for.
     """
 
     text: str
@@ -116,6 +120,7 @@ class Step:
     logprobs: tuple[float, ...] = ()
     why: Why = "stop"
     cost: Cost = field(default=Cost(), compare=False)
+    top_logprobs: tuple[tuple[float, ...], ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +154,11 @@ class Trace:
     def token_ids(self) -> tuple[int, ...]:
         """The solution's tokens so far, without the prompt."""
         return tuple(token for step in self.steps for token in step.token_ids)
+
+    @cached_property
+    def logprobs(self) -> tuple[float, ...]:
+        """Log-probability of each token so far, in nats; empty where a sampler gives none."""
+        return tuple(logprob for step in self.steps for logprob in step.logprobs)
 
     @property
     def finished(self) -> bool:

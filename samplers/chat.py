@@ -45,7 +45,7 @@ class ChatFormat:
 
     def user(self, problem: Problem) -> str:
         """The user message."""
-        return self.template.replace("{prompt}", problem.prompt)
+        return problem.prompt if problem.verbatim else self.template.replace("{prompt}", problem.prompt)
 
     def ids(self, tokenizer: Any, problem: Problem) -> list[int]:
         """Token ids up to where the model starts writing.
@@ -91,13 +91,14 @@ class Prompts:
     def __init__(self, tokenizer: Any, chat: ChatFormat) -> None:
         self.tokenizer = tokenizer
         self.chat = chat
-        self._known: OrderedDict[str, list[int]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, bool], list[int]] = OrderedDict()
 
     def of(self, trace: Trace) -> list[int]:
         """Token ids of the prompt and of everything the trace has so far."""
-        prompt = self._known.get(trace.problem.prompt)
+        key = trace.problem.prompt, trace.problem.verbatim
+        prompt = self._known.get(key)
         if prompt is None:
-            prompt = self._known[trace.problem.prompt] = self.chat.ids(self.tokenizer, trace.problem)
+            prompt = self._known[key] = self.chat.ids(self.tokenizer, trace.problem)
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         written: list[int] = []
@@ -195,6 +196,8 @@ def split(tokenizer: Any, trace: Trace, step: Step, until: Until) -> list[Step]:
             continue
         last = end == len(step.token_ids)
         text = step_text(tokenizer, trace, ids, final=last)
-        pieces.append(Step(text, ids, step.logprobs[begin:end], step.why if last else "stop"))
+        why = step.why if last else "stop"
+        top = step.top_logprobs[begin:end]
+        pieces.append(Step(text, ids, step.logprobs[begin:end], why, top_logprobs=top))
         trace, begin = trace + pieces[-1], end
     return [replace(pieces[0], cost=step.cost), *pieces[1:]] if pieces else [step]

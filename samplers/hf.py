@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ponder.errors import SamplerError, UserError
-from ponder.protocols import Until
+from ponder.protocols import Picking, Until
 from ponder.samplers.chat import ChatFormat, Prompts, decode, first_tokens, split, step_text
 from ponder.samplers.flops import Flops
 from ponder.types import Cost, Probabilities, Step, Trace, Why
@@ -33,9 +34,11 @@ class _Row:
     limit: int
     until: Until
     seed: int
+    picking: Mapping[str, Any] = field(default_factory=dict)
     wanted: Sequence[int] = ()  # a probe's tokens, whose probabilities are asked for
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    top: list[tuple[float, ...]] = field(default_factory=list)
     found: list[float] = field(default_factory=list)
     why: Why | None = None
     dropped: bool = False
@@ -86,12 +89,14 @@ class HFSampler:
         if model.startswith(("/", "./", "../")) and not Path(model).exists():
             raise UserError(f"sampler.model={model!r}: no such folder", "Give a checkpoint folder or a hub name.")
         self.model = model
-        self.temperature, self.top_p, self.top_k, self.min_p = temperature, top_p, top_k, min_p
+        self.picking: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
+        self.top_logprobs = 0
         self.dtype, self.device, self.batch_size = dtype, device, batch_size
         self.chat = ChatFormat(system, template, prefill, raw, dict(chat_options or {}))
         self._waiting: list[tuple[_Row, asyncio.Future[None]]] = []
         self._worker: asyncio.Task[None] | None = None
         self._loading = threading.Lock()
+        self._owner = self  # whose model and queue a varied sampler shares
 
     async def sample(self, trace: Trace, n: int, until: Until, *, seed: int) -> list[Step]:
         """Draws n continuations; see `ponder.protocols.Sampler`.
@@ -107,7 +112,8 @@ class HFSampler:
             return [Step(text="", why="length")] * n
         limit = min(until.max_tokens, room, until.every or room)
         words = np.random.SeedSequence(abs(int(seed))).generate_state(n, np.uint64)
-        rows = [_Row(prompt, limit, until, int(word) >> 1) for word in words]
+        picking = {**self.picking, "top_logprobs": self.top_logprobs}
+        rows = [_Row(prompt, limit, until, int(word) >> 1, picking) for word in words]
         await self._run(rows)
         steps = []
         for i, row in enumerate(rows):
@@ -115,8 +121,34 @@ class HFSampler:
             text = step_text(self._prompts.tokenizer, trace, row.ids, final=why in ("eos", "abort"))
             flops = self._flops(len(prompt) + len(row.ids), 0)
             cost = Cost(prompt_tokens=0 if i else len(prompt), new_tokens=len(row.ids), flops=flops)
-            steps.append(Step(text, tuple(row.ids), tuple(row.logprobs), why, cost))
+            steps.append(Step(text, tuple(row.ids), tuple(row.logprobs), why, cost, tuple(row.top)))
         return steps
+
+    def varied(self, picking: Picking) -> HFSampler:
+        """This model, picking its tokens differently."""
+        other = copy(self)
+        other.picking = picking.over({**self.picking, "top_logprobs": self.top_logprobs})
+        other.top_logprobs = other.picking.pop("top_logprobs")
+        return other
+
+    async def read(self, trace: Trace, step: Step) -> Step:
+        """The step with the model's own log-probabilities of its tokens after the trace."""
+        before = self._prompts.of(trace)
+        ids = self._prompts.of(trace + step)[len(before) :]
+
+        def forward() -> list[float]:
+            import torch
+
+            with self._loading, torch.inference_mode():
+                inputs = torch.tensor([[*before, *ids]], device=self.device)
+                logits = self._net(input_ids=inputs, logits_to_keep=len(ids) + 1).logits[0, :-1].float()
+                found = logits.log_softmax(-1).gather(1, inputs[0, len(before) :, None])[:, 0]
+            return [float(value) for value in found.cpu()]
+
+        logprobs = await asyncio.to_thread(forward)
+        length = len(before) + len(ids)
+        cost = Cost(prompt_tokens=length, flops=self._flops(length, 0))
+        return replace(step, token_ids=tuple(ids), logprobs=tuple(logprobs), cost=cost)
 
     async def probe(self, trace: Trace, suffix: str, choices: Sequence[str]) -> Probabilities:
         """Probability of each choice's first token right after trace + suffix.
@@ -129,7 +161,7 @@ class HFSampler:
         prompt = [*self._prompts.of(trace), *ids]
         if len(prompt) >= (ceiling := await asyncio.to_thread(self._room)):
             raise SamplerError(f"{self.model}: a probe of {len(prompt)} tokens does not fit its context of {ceiling}")
-        row = _Row(prompt, 1, Until(max_tokens=1), 0, wanted=firsts)
+        row = _Row(prompt, 1, Until(max_tokens=1), 0, self.picking, firsts)
         await self._run([row])
         cost = Cost(prompt_tokens=len(prompt), new_tokens=1, flops=self._flops(len(prompt) + 1, 0))
         return Probabilities(row.found, cost)
@@ -153,8 +185,12 @@ class HFSampler:
     def _flops(self) -> Flops:
         return Flops.of(self.model)
 
-    @cached_property
+    @property
     def _net(self) -> Any:
+        return self._owner._loaded
+
+    @cached_property
+    def _loaded(self) -> Any:
         import torch
         from transformers import AutoModelForCausalLM
 
@@ -172,11 +208,11 @@ class HFSampler:
 
     async def _run(self, rows: list[_Row]) -> None:
         """Queues rows, and waits until all are done; cancelling gives their places free."""
-        loop = asyncio.get_running_loop()
+        loop, owner = asyncio.get_running_loop(), self._owner
         futures = [loop.create_future() for _ in rows]
-        self._waiting += zip(rows, futures, strict=True)
-        if self._worker is None or self._worker.done() or self._worker.get_loop() is not loop:
-            self._worker = loop.create_task(self._work())
+        owner._waiting += zip(rows, futures, strict=True)
+        if owner._worker is None or owner._worker.done() or owner._worker.get_loop() is not loop:
+            owner._worker = loop.create_task(owner._work())
         try:
             await asyncio.gather(*futures)
         except asyncio.CancelledError:
@@ -234,7 +270,9 @@ class HFSampler:
     def _advance(self, row: _Row, logprobs: Any, dice: Any) -> int:
         """Draws a row's next token and sees whether it ends there."""
         row.found = [float(logprobs[token].exp()) for token in row.wanted]
-        token = self._pick(logprobs, dice)
+        token = self._pick(logprobs, dice, row.picking)
+        if row.picking.get("top_logprobs"):
+            row.top.append(tuple(logprobs.topk(min(row.picking["top_logprobs"], len(logprobs))).values.tolist()))
         row.ids.append(token)
         row.logprobs.append(float(logprobs[token]))
         if token in self._ends:
@@ -245,17 +283,17 @@ class HFSampler:
             row.why = "stop" if row.until.every is not None and len(row.ids) >= row.until.every else "length"
         return token
 
-    def _pick(self, logprobs: Any, dice: Any) -> int:
+    def _pick(self, logprobs: Any, dice: Any, picking: Mapping[str, Any]) -> int:
         """Index of one draw from log-probabilities of shape (vocabulary,)."""
         import torch
 
-        if self.temperature == 0:
+        if picking["temperature"] == 0:
             return int(logprobs.argmax())
-        chances = (logprobs / self.temperature).softmax(-1)
+        chances = (logprobs / picking["temperature"]).softmax(-1)
         ranked, order = chances.sort(descending=True)
         keep = torch.ones_like(ranked, dtype=torch.bool)
-        keep &= ranked.cumsum(-1) - ranked < self.top_p
-        keep &= ranked >= self.min_p * ranked[0]
-        if self.top_k:
-            keep[self.top_k :] = False
+        keep &= ranked.cumsum(-1) - ranked < picking["top_p"]
+        keep &= ranked >= picking["min_p"] * ranked[0]
+        if picking["top_k"]:
+            keep[picking["top_k"] :] = False
         return int(order[torch.multinomial(ranked * keep, 1, generator=dice)])

@@ -6,29 +6,24 @@ concurrent `sample` calls become a thousand requests of one engine.
 
 from __future__ import annotations
 
-import asyncio
-import atexit
 import itertools
-import os
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from math import exp
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from ponder.errors import SamplerError, UserError
-from ponder.protocols import Until
+from ponder.protocols import Picking, Until
 from ponder.samplers.chat import ChatFormat, Prompts, first_tokens, split, step_text
 from ponder.samplers.flops import Flops
+from ponder.samplers.vllm_start import engine_options, running, settings, shutdown_engines
 from ponder.types import Cost, Probabilities, Step, Trace, Why
 
-_engines: dict[tuple[int, str], tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = {}
 _numbers = itertools.count()
-_GRACE = 20.0  # seconds for an engine to stop
 
 
 class VLLMSampler:
@@ -74,7 +69,8 @@ class VLLMSampler:
         self.model = str(model)
         self.chat = ChatFormat(system, template, prefill, raw, dict(chat_options or {}))
         self.picking = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
-        self.options = _engine_options(self.model, dtype, engine or {})
+        self.top_logprobs = 0
+        self.options = engine_options(self.model, dtype, engine or {})
 
     async def sample(self, trace: Trace, n: int, until: Until, *, seed: int) -> list[Step]:
         """Draws n continuations; see `ponder.protocols.Sampler`.
@@ -103,8 +99,39 @@ class VLLMSampler:
             if i == 0:
                 cost += Cost(prompt_tokens=len(prompt), cached_tokens=min(cached))
             text = step_text(self._prompts.tokenizer, trace, ids, final=why in ("eos", "abort"))
-            steps.append(Step(text, ids, tuple(done.logprobs.logprobs), why, cost))
+            own, top = _logprobs(done.logprobs)
+            steps.append(Step(text, ids, own, why, cost, top))
         return steps
+
+    def varied(self, picking: Picking) -> VLLMSampler:
+        """This model on this engine, picking its tokens differently."""
+        other = copy(self)
+        changed = picking.over({**self.picking, "top_logprobs": self.top_logprobs})
+        other.top_logprobs = int(changed.pop("top_logprobs"))
+        other.picking = changed
+        return other
+
+    async def read(self, trace: Trace, step: Step) -> Step:
+        """The step with the model's own log-probabilities of its tokens after the trace.
+
+        Raises:
+            SamplerError: the engine failed, or its context has no room for the step.
+        """
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        engine = await self._engine()
+        before = self._prompts.of(trace)
+        ids = self._prompts.of(trace + step)[len(before) :]
+        prompt = [*before, *ids]
+        if len(prompt) >= (ceiling := engine.vllm_config.model_config.max_model_len):
+            raise SamplerError(f"{self.model}: {len(prompt)} tokens do not fit max_model_len={ceiling}")
+        params = SamplingParams(
+            max_tokens=1, temperature=0.0, prompt_logprobs=0, output_kind=RequestOutputKind.FINAL_ONLY
+        )
+        (output,) = await self._run(engine, prompt, [params])
+        found = [output.prompt_logprobs[len(before) + i][token].logprob for i, token in enumerate(ids)]
+        return replace(step, token_ids=tuple(ids), logprobs=tuple(found), cost=self._glance(prompt, output))
 
     async def probe(self, trace: Trace, suffix: str, choices: Sequence[str]) -> Probabilities:
         """Probability of each choice's first token right after trace + suffix.
@@ -126,14 +153,7 @@ class VLLMSampler:
         )
         (output,) = await self._run(engine, prompt, [params])
         found = output.outputs[0].logprobs[0]
-        cached = output.num_cached_tokens or 0
-        cost = Cost(
-            prompt_tokens=len(prompt),
-            cached_tokens=cached,
-            new_tokens=1,
-            flops=self._flops(len(prompt) - cached, cached) + self._flops(1, len(prompt)),
-        )
-        return Probabilities([exp(found[first].logprob) for first in firsts], cost)
+        return Probabilities([exp(found[first].logprob) for first in firsts], self._glance(prompt, output))
 
     def split(self, trace: Trace, step: Step, until: Until) -> list[Step]:
         """Cuts a whole solution into steps; see `ponder.samplers.chat.split`."""
@@ -146,7 +166,13 @@ class VLLMSampler:
 
     def close(self) -> None:
         """Stops this sampler's engines, also for samplers that share them."""
-        shutdown_engines(repr(sorted(self.options.items(), key=str)))
+        shutdown_engines(settings(self.options))
+
+    def _glance(self, prompt: Sequence[int], output: Any) -> Cost:
+        """The cost of reading a prompt and emitting one token."""
+        cached = output.num_cached_tokens or 0
+        flops = self._flops(len(prompt) - cached, cached) + self._flops(1, len(prompt))
+        return Cost(prompt_tokens=len(prompt), cached_tokens=cached, new_tokens=1, flops=flops)
 
     @cached_property
     def _prompts(self) -> Prompts:
@@ -169,13 +195,16 @@ class VLLMSampler:
             stop=list(until.stop) or None,
             include_stop_str_in_output=bool(until.stop),
             max_tokens=limit,
-            logprobs=0,
+            logprobs=self.top_logprobs,
             flat_logprobs=True,
             detokenize=bool(until.stop),
             output_kind=RequestOutputKind.FINAL_ONLY,
             skip_clone=True,
             **self.picking,
         )
+
+    async def _engine(self) -> Any:
+        return await running(self.options)
 
     async def _run(self, engine: Any, prompt: list[int], params: Sequence[Any]) -> list[Any]:
         """One request for each params. Separate ones, since vLLM reports one cache count a request."""
@@ -195,94 +224,6 @@ class VLLMSampler:
             raise SamplerError(f"vLLM failed on {self.model}: {type(error).__name__}: {error}") from error
         return outputs
 
-    async def _engine(self) -> Any:
-        """The running engine of this event loop; starts it if there is none."""
-        loop = asyncio.get_running_loop()
-        key = id(loop), repr(sorted(self.options.items(), key=str))
-        for other, (owner, _) in list(_engines.items()):
-            if owner.is_closed():
-                _stop(other)
-        entry = _engines.get(key)
-        if entry is not None and entry[1].done() and (entry[1].exception() or entry[1].result().errored):
-            _stop(key)
-            entry = None
-        if entry is None:
-            entry = _engines[key] = loop, loop.create_task(_start(self.options))
-        try:
-            return await asyncio.shield(entry[1])
-        except (UserError, asyncio.CancelledError):
-            raise
-        except Exception as error:
-            raise SamplerError(f"vLLM did not start with {self.model}: {type(error).__name__}: {error}") from error
-
-
-def shutdown_engines(settings: str | None = None) -> None:
-    """Stops the engines that samplers started; with `settings`, only those with these."""
-    for key in [key for key in _engines if settings in (None, key[1])]:
-        _stop(key)
-
-
-def _stop(key: tuple[int, str]) -> None:
-    owner, task = _engines.pop(key)
-    if not task.done() or task.cancelled() or task.exception() is not None:
-        return
-    done = threading.Event()
-    if owner.is_running() and asyncio._get_running_loop() is not owner:
-        # On its own loop, so that its output handler is gone before it can take the end for a crash.
-        owner.call_soon_threadsafe(lambda: (task.result().shutdown(), done.set()))  # type: ignore[func-returns-value]
-        done.wait(_GRACE)
-    else:
-        task.result().shutdown()
-
-
-async def _start(options: Mapping[str, Any]) -> Any:
-    """Starts an engine, in a thread: loading takes a minute, and the loop has other work."""
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.v1.engine.async_llm import AsyncLLM
-
-    try:
-        config = await asyncio.to_thread(AsyncEngineArgs(**options).create_engine_config)
-    except (ValueError, TypeError, NotImplementedError, OSError) as error:
-        raise UserError(f"sampler: vLLM refuses model={options['model']!r}: {error}", _settings(options)) from error
-    engine = await asyncio.to_thread(AsyncLLM.from_vllm_config, config, disable_log_stats=True)
-    atexit.register(shutdown_engines)  # now, so that it runs before what vLLM itself registered
-    return engine
-
-
-def _settings(options: Mapping[str, Any]) -> str:
-    given = ", ".join(f"{key}={value!r}" for key, value in options.items() if key != "model")
-    return f"Settings (sampler.dtype, sampler.engine.*): {given}"
-
-
-def _engine_options(model: str, dtype: str | None, engine: Mapping[str, Any]) -> dict[str, Any]:
-    """Checked options of AsyncEngineArgs, with our defaults where the user gave none."""
-    for name, value in {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1"}.items():
-        os.environ.setdefault(name, value)
-    from vllm.config.model import ModelDType
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.platforms import current_platform
-
-    allowed = sorted({field.name for field in fields(AsyncEngineArgs)} - {"model"})
-    for key in engine:
-        if key not in allowed:
-            raise UserError(
-                f"sampler.engine.{key}={engine[key]!r} is no option of vLLM", f"Allowed: {', '.join(allowed)}"
-            )
-    if dtype is not None and "dtype" in engine:
-        raise UserError("sampler.dtype and sampler.engine.dtype are both given", "Give one of them.")
-    dtype = dtype or engine.get("dtype")
-    if dtype is not None and str(dtype) not in get_args(ModelDType):
-        raise UserError(f"sampler.dtype={dtype!r} is no dtype of vLLM", f"Allowed: {', '.join(get_args(ModelDType))}")
-    if model.startswith(("/", "./", "../", "~")) and not Path(model).expanduser().exists():
-        raise UserError(f"sampler.model={model!r}: no such folder", "Give a checkpoint folder or a hub name.")
-    options: dict[str, Any] = {"model": str(Path(model).expanduser()) if model.startswith("~") else model}
-    if current_platform.is_cpu():
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-        # vLLM 0.32 rewinds a seeded request's generator after a partial prefill, which CPU generators cannot do.
-        options |= {"block_size": 32, "enforce_eager": True, "dtype": "float32", "enable_chunked_prefill": False}
-    options |= {"enable_prefix_caching": True, **engine}
-    return options | ({"dtype": dtype} if dtype is not None else {})
-
 
 def _seeds(seed: int, n: int) -> list[int]:
     """Seeds of n draws; the first k are the same for every n >= k, and near seeds share none."""
@@ -297,3 +238,10 @@ def _why(done: Any, length: int, until: Until) -> Why:
     if done.finish_reason == "length":
         return "stop" if until.every is not None and length >= until.every else "length"
     return "abort"
+
+
+def _logprobs(flat: Any) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
+    """Each position's drawn token, and its likeliest ones: vLLM puts the former first."""
+    places = list(zip(flat.start_indices, flat.end_indices, strict=True))
+    top = tuple(tuple(flat.logprobs[start + 1 : end]) for start, end in places)
+    return tuple(flat.logprobs[start] for start, _ in places), top if any(top) else ()

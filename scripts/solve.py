@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ponder.context import SOLUTION, STEP, Setup
+from ponder.context import SOLUTION, STEP, Setup, whole_text
 from ponder.ledger import Budget
 from ponder.protocols import Sampler, Strategy, Until, Verifier
 from ponder.runner import Select, search
@@ -35,10 +35,6 @@ class Solution:
     seconds: float
 
 
-def _whole_text(trace: Trace) -> str | None:
-    return trace.text if trace.finished else None
-
-
 async def solve_async(
     problem: Problem | str,
     strategy: Strategy,
@@ -46,7 +42,7 @@ async def solve_async(
     sampler: Sampler,
     select: Select,
     verifier: Verifier | None = None,
-    answer: Callable[[Trace], str | None] = _whole_text,
+    answer: Callable[[Trace], str | None] = whole_text,
     budget: Budget | None = None,
     seed: int = 0,
     step: Until = STEP,
@@ -64,7 +60,7 @@ async def solve_async(
         max_steps=max_steps,
         budget=budget or Budget(),
     )
-    ctx = setup.context(problem, seed)
+    ctx = setup.context(problem, seed, answer)
     population = await search(strategy, problem, ctx)
     return Solution(select(population, answer, ctx.rng), population, dict(ctx.ledger.spent), ctx.ledger.seconds)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ponder.context import Context
-from ponder.errors import UserError
+from ponder.search.arguments import whole
 from ponder.search.weights import Weight, probability
 from ponder.types import Population, Problem
 
@@ -32,8 +32,7 @@ class BestOfN:
     weight: Weight = probability
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.n, int) and self.n >= 1):
-            raise UserError(f"search.n={self.n!r} is out of range", "allowed: a whole number from 1")
+        whole("n", self.n)
 
     async def __call__(self, problem: Problem, ctx: Context) -> Population:
         """Samples n solutions and scores them; see `ponder.protocols.Strategy`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ponder.context import Context
-from ponder.errors import UserError
+from ponder.search.arguments import whole
 from ponder.types import Population, Problem
 
 
@@ -25,8 +25,7 @@ class SelfConsistency:
     n: int
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.n, int) and self.n >= 1):
-            raise UserError(f"search.n={self.n!r} is out of range", "allowed: a whole number from 1")
+        whole("n", self.n)
 
     async def __call__(self, problem: Problem, ctx: Context) -> Population:
         """Samples n solutions; see `ponder.protocols.Strategy`."""

@@ -64,7 +64,7 @@ def needs(group: str, option: str, folder: Path) -> list[str]:
 
 def engines() -> int:
     """How many engines of vLLM this process has started."""
-    return len(getattr(sys.modules.get("ponder.samplers.vllm_engine"), "_engines", ()))
+    return len(getattr(sys.modules.get("ponder.samplers.vllm_start"), "_engines", ()))
 
 
 def test_run_yaml_alone_is_a_run() -> None:

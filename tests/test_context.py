@@ -13,7 +13,8 @@ from ponder.errors import SamplerError, UserError, VerifierError
 from ponder.ledger import Budget, BudgetExhausted, Ledger
 from ponder.protocols import Until
 from ponder.runner import search
-from ponder.samplers.scripted import Scripted, ToyLanguage
+from ponder.samplers.scripted import Scripted
+from ponder.samplers.toy_language import ToyLanguage
 from ponder.types import Cost, Population, Probabilities, Problem, Score, Step, Trace
 
 PROBLEM = Problem("p", "ask")

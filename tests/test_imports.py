@@ -45,6 +45,7 @@ ALLOWED = {
 HEAVY = {"torch", "vllm", "transformers"}
 HEAVY_FILES = {
     "samplers/vllm_engine.py",
+    "samplers/vllm_start.py",
     "samplers/hf.py",
     "samplers/flops.py",
     "verifiers/prm.py",
@@ -196,7 +197,7 @@ def test_a_kept_rule_passes(path: str, source: str) -> None:
 
 
 def test_the_core_is_small() -> None:
-    assert sum(lines(path) for path in (ROOT / "ponder").glob("*.py")) < 1200
+    assert sum(lines(path) for path in (ROOT / "ponder").glob("*.py")) < 1300
 
 
 @pytest.mark.parametrize("room", ["ponder", "search", "verifiers", "samplers", "tasks"])

@@ -12,7 +12,7 @@ import pytest
 from ponder.context import Context, Setup
 from ponder.ledger import Budget, BudgetExhausted, Ledger
 from ponder.protocols import Until
-from ponder.samplers.scripted import ToyLanguage
+from ponder.samplers.toy_language import ToyLanguage
 from ponder.types import Population, Problem, Trace
 
 EVEN = {

@@ -10,7 +10,8 @@ from ponder.context import Setup
 from ponder.ledger import Budget
 from ponder.protocols import Until
 from ponder.runner import run
-from ponder.samplers.scripted import Scripted, ToyLanguage
+from ponder.samplers.scripted import Scripted
+from ponder.samplers.toy_language import ToyLanguage
 from ponder.scripts.rows import RowFile, read_rows
 from ponder.search import select
 from ponder.search.best_of_n import BestOfN

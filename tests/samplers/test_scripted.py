@@ -11,7 +11,9 @@ import pytest
 
 from ponder.errors import SamplerError, UserError
 from ponder.protocols import Until
-from ponder.samplers.scripted import EOS, Scripted, ToyLanguage
+from ponder.samplers.characters import EOS
+from ponder.samplers.scripted import Scripted
+from ponder.samplers.toy_language import ToyLanguage
 from ponder.types import Cost, Problem, Step, Trace
 
 PROBLEM = Problem("p", "ask:")

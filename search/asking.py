@@ -1,0 +1,36 @@
+"""Asking a model about candidates: a prompt of our own, and what is found in its reply."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ponder.types import Problem, Trace
+
+
+def question(about: Problem, prompt: str, tag: str) -> Problem:
+    """A prompt that a strategy asks of its own, sent without the question template.
+
+    Args:
+        about: the problem that it concerns.
+        prompt: the whole message.
+        tag: what tells this question from others about the same problem.
+    """
+    return Problem(f"{about.id}/{tag}", prompt, about.meta, verbatim=True)
+
+
+def numbered(candidates: Sequence[Trace], name: str = "Solution") -> str:
+    """Candidates under headings "Solution 1", "Solution 2", ..., a blank line between them."""
+    return "\n\n".join(f"{name} {i}:\n{trace.text.strip()}" for i, trace in enumerate(candidates, start=1))
+
+
+def named(reply: str, count: int, name: str = "Solution") -> int | None:
+    """The candidate that a reply settles on, from 0: the last one named by number; None if there is none.
+
+    A reply that is only a number counts as well.
+    """
+    found = re.findall(rf"{name}\s*\#?\**\s*(\d+)", reply, flags=re.IGNORECASE) or re.findall(
+        r"^\W*(\d+)\W*$", reply.strip()
+    )
+    inside = [int(digits) for digits in found if 1 <= int(digits) <= count]
+    return inside[-1] - 1 if inside else None
