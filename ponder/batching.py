@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from ponder.errors import VerifierError
@@ -149,3 +149,12 @@ def _is_score(score: Any, low: float, high: float) -> bool:
         return math.isfinite(score) and bool(low - 1e-6 <= score <= high + 1e-6)
     except (TypeError, ValueError):  # a string, None, several numbers
         return False
+
+
+async def gather(work: Iterable[Coroutine[Any, Any, R]]) -> list[R]:
+    """All results in order, or the first error once all have ended: what runs is also booked."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results  # type: ignore[return-value]

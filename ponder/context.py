@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -13,19 +12,13 @@ from typing import Any, TypeVar
 import numpy as np
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from ponder.batching import Scorer
+from ponder.batching import Scorer, gather
 from ponder.errors import SamplerError, UserError
 from ponder.ledger import Budget, BudgetExhausted, Ledger
 from ponder.protocols import Picking, Sampler, Until, Verifier
-from ponder.types import Cost, Floats, Population, Problem, Score, Step, Trace
+from ponder.types import Answer, Cost, Floats, Population, Problem, Score, Step, Trace, whole_text
 
 V = TypeVar("V")
-Answer = Callable[[Trace], str | None]
-
-
-def whole_text(trace: Trace) -> str | None:
-    """What stands for an answer where no task says: the text of a finished trace."""
-    return trace.text if trace.finished else None
 
 
 @dataclass(frozen=True)
@@ -144,7 +137,7 @@ class Context:
             )
             for trace, count in wanted.items()
         }
-        drawn = dict(zip(draws, await _gather(draws.values()), strict=True))
+        drawn = dict(zip(draws, await gather(draws.values()), strict=True))
         children = {trace: iter([self._grown(trace, step) for step in steps]) for trace, steps in drawn.items()}
         moved: list[Trace] = []
         for trace in traces:
@@ -188,7 +181,7 @@ class Context:
         reader = _able(sampler, "read", role)
         after = trace + step
         async with self.ledger.reserve(role, lambda tokens: self._quote(sampler, after, tokens), 1, 1) as grant:
-            (found,) = await self._attempt(role, lambda: _gather([reader(trace, step)]))
+            (found,) = await self._attempt(role, lambda: gather([reader(trace, step)]))
             grant.charge(found.cost)
         return replace(step, logprobs=found.logprobs)
 
@@ -301,12 +294,3 @@ def _able(sampler: Sampler, method: str, role: str) -> Callable[..., Any]:
             "use another sampler, or add the method: ponder.protocols.Sampler says what it does",
         )
     return found  # type: ignore[no-any-return]
-
-
-async def _gather(work: Iterable[Coroutine[Any, Any, V]]) -> list[V]:
-    """All results in order, or the first error once all have ended: what runs is also booked."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results  # type: ignore[return-value]

@@ -186,6 +186,14 @@ class Trace:
         return isinstance(other, Trace) and self.key == other.key
 
 
+Answer = Callable[[Trace], str | None]
+
+
+def whole_text(trace: Trace) -> str | None:
+    """What stands for an answer where no task says: the text of a finished trace."""
+    return trace.text if trace.finished else None
+
+
 @dataclass(frozen=True, eq=False)
 class Population:
     """Weighted traces of one problem: particles, beams, samples.

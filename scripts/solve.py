@@ -9,11 +9,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ponder.context import SOLUTION, STEP, Setup, whole_text
+from ponder.context import SOLUTION, STEP, Setup
 from ponder.ledger import Budget
 from ponder.protocols import Sampler, Strategy, Until, Verifier
 from ponder.runner import Select, search
-from ponder.types import Cost, Population, Problem, Trace
+from ponder.types import Cost, Population, Problem, Trace, whole_text
 
 V = TypeVar("V")
 

@@ -13,9 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import logsumexp
 
-from ponder.types import Floats, Population, Trace
+from ponder.types import Answer, Floats, Population
 
-Answer = Callable[[Trace], str | None]
 Select = Callable[[Population, Answer, np.random.Generator], str | None]
 
 
