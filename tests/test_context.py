@@ -11,7 +11,7 @@ import pytest
 from ponder.context import Context, Setup
 from ponder.errors import SamplerError, UserError, VerifierError
 from ponder.ledger import Budget, BudgetExhausted, Ledger
-from ponder.protocols import Until
+from ponder.protocols import Picking, Until
 from ponder.runner import search
 from ponder.samplers.scripted import Scripted
 from ponder.samplers.toy_language import ToyLanguage
@@ -537,3 +537,44 @@ async def test_a_report_keeps_what_was_spent_then() -> None:
     ctx.report(first)
     assert [report.cost["policy"].samples for report in ctx.reports] == [1, 4]
     assert 0 <= ctx.reports[0].seconds <= ctx.reports[1].seconds
+
+
+async def test_a_strategy_may_pick_differently_and_read() -> None:
+    toy = ToyLanguage({"^": {"a": 0.9, "b": 0.1}, "a": {"$": 1.0}, "b": {"$": 1.0}})
+    ctx = Setup({"policy": toy}).context(PROBLEM, 0)
+    greedy = await ctx.sample(PROBLEM, 20, picking=Picking(temperature=0.0))
+    assert {trace.text for trace in greedy} == {"a"}
+    (moved,) = await ctx.step([Trace(PROBLEM)], picking=Picking(temperature=0.0))
+    assert moved.text == "a"
+    read = await ctx.read(Trace(PROBLEM), Step("b", (98,)))
+    assert read.logprobs == pytest.approx((np.log(0.1),))
+    assert ctx.ledger.total.new_tokens == toy.new_tokens
+    assert ctx.ledger.total.prompt_tokens == toy.prompt_tokens
+
+
+async def test_a_sampler_that_cannot_is_named() -> None:
+    class Bare:
+        async def sample(self, trace: Any, n: Any, until: Any, *, seed: Any) -> Any:
+            return [Step("x", why="eos")] * n
+
+        async def probe(self, trace: Any, suffix: Any, choices: Any) -> Any:
+            return [0.0]
+
+    ctx = Setup({"policy": Bare()}).context(PROBLEM, 0)
+    with pytest.raises(UserError, match="`varied`, which Bare"):
+        await ctx.sample(PROBLEM, 1, picking=Picking(temperature=0.0))
+    with pytest.raises(UserError, match="`read`, which Bare"):
+        await ctx.read(Trace(PROBLEM), Step("x"))
+
+
+async def test_a_verbatim_question_is_no_sample() -> None:
+    ctx = Setup({"policy": Scripted(["x"])}).context(PROBLEM, 0)
+    await ctx.sample(Problem("p/judge", "which?", verbatim=True), 2)
+    assert ctx.ledger.total.samples == 0
+    assert ctx.ledger.total.new_tokens == 4
+
+
+async def test_answers_are_the_task_s() -> None:
+    ctx = Setup({"policy": Scripted(["x"])}).context(PROBLEM, 0, lambda trace: trace.text.upper())
+    (trace,) = await ctx.sample(PROBLEM, 1)
+    assert ctx.answer(trace) == "X"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ponder.errors import UserError
-from ponder.protocols import Until
+from ponder.protocols import Picking, Until
 from ponder.samplers.chat import first_tokens
 from ponder.types import Problem, Trace
 from tests import tiny_models
@@ -112,3 +113,26 @@ def test_a_wrong_setting_is_a_user_error(folder: Path, wrong: Any) -> None:
 
     with pytest.raises(UserError, match="sampler"):
         HFSampler(**{"model": str(folder), **wrong})
+
+
+async def test_a_varied_sampler_picks_differently_on_the_same_model(sampler: Any, folder: Path) -> None:
+    from ponder.samplers.hf import HFSampler
+
+    greedily = sampler.varied(Picking(temperature=0.0, top_logprobs=3))
+    until = Until(max_tokens=12)
+    hot, first = await asyncio.gather(
+        sampler.sample(Trace(QUESTION), 2, until, seed=1), greedily.sample(Trace(QUESTION), 1, until, seed=1)
+    )
+    (expected,) = await HFSampler(str(folder), temperature=0.0).sample(Trace(QUESTION), 1, until, seed=2)
+    assert first[0].token_ids == expected.token_ids != hot[0].token_ids
+    assert [len(top) for top in first[0].top_logprobs] == [3] * len(first[0].token_ids)
+    assert [top[0] for top in first[0].top_logprobs] == pytest.approx(first[0].logprobs)
+    assert greedily._net is sampler._net
+
+
+async def test_read_gives_a_step_the_log_probabilities_that_it_was_drawn_with(sampler: Any) -> None:
+    (first,) = await sampler.sample(Trace(QUESTION), 1, Until(max_tokens=8), seed=3)
+    (drawn,) = await sampler.sample(Trace(QUESTION) + first, 1, Until(max_tokens=8), seed=4)
+    read = await sampler.read(Trace(QUESTION) + first, dataclasses.replace(drawn, logprobs=()))
+    assert read.logprobs == pytest.approx(drawn.logprobs, abs=1e-4)
+    assert read.cost.new_tokens == 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ponder.errors import SamplerError, UserError
-from ponder.protocols import Until
+from ponder.protocols import Picking, Until
 from ponder.samplers.characters import EOS
 from ponder.samplers.scripted import Scripted
 from ponder.samplers.toy_language import ToyLanguage
@@ -198,3 +198,48 @@ def test_equal_prefixes_in_other_steps_draw_alike() -> None:
     sampler = ToyLanguage(TOY)
     joined, apart = BARE + Step("ab"), BARE + Step("a") + Step("b")
     assert draw(sampler, joined, seed=9) == [replace(s) for s in draw(sampler, apart, seed=9)]
+
+
+@pytest.mark.parametrize(
+    ("picking", "shares"),
+    [
+        (Picking(temperature=0.0), {"a": 1.0}),
+        (Picking(temperature=0.5), {"a": 0.36 / 0.46, "b": 0.09 / 0.46, "c": 0.01 / 0.46}),
+        (Picking(top_k=2), {"a": 2 / 3, "b": 1 / 3}),
+        (Picking(top_p=0.65), {"a": 2 / 3, "b": 1 / 3}),
+        (Picking(min_p=0.4), {"a": 2 / 3, "b": 1 / 3}),
+        (Picking(), {"a": 0.6, "b": 0.3, "c": 0.1}),
+    ],
+)
+def test_the_toy_language_picks_as_told(picking: Any, shares: Any) -> None:
+    end = {"$": 1.0}
+    toy = ToyLanguage({"^": {"c": 0.1, "b": 0.3, "a": 0.6}, "a": end, "b": end, "c": end})
+    varied = toy.varied(picking)
+    drawn = draw(varied, n=4000, seed=5)
+    found = Counter(step.text for step in drawn)
+    assert set(found) == set(shares)
+    for text, share in shares.items():
+        assert abs(found[text] / 4000 - share) <= 4 * math.sqrt(share * (1 - share) / 4000)
+        (logprob,) = {step.logprobs[0] for step in drawn if step.text == text}
+        assert logprob == pytest.approx(math.log({"a": 0.6, "b": 0.3, "c": 0.1}[text]))  # the language's own
+    assert toy.new_tokens == varied.new_tokens == 8000
+
+
+def test_the_likeliest_characters_are_told_where_asked_and_survive_splitting() -> None:
+    toy = ToyLanguage(TOY).varied(Picking(top_logprobs=1))
+    (whole,) = draw(toy, seed=3)
+    assert whole.top_logprobs[0] == (math.log(0.5),)
+    assert len(whole.top_logprobs) == len(whole.token_ids)
+    pieces = toy.split(BARE, whole, Until(every=1))
+    assert tuple(top for piece in pieces for top in piece.top_logprobs) == whole.top_logprobs
+    assert draw(ToyLanguage(TOY), seed=3)[0].top_logprobs == ()
+
+
+def test_reading_gives_the_language_s_probabilities() -> None:
+    toy = ToyLanguage(TOY)
+    prefix = BARE + Step("a", (97,))
+    read = asyncio.run(toy.read(prefix, Step("b", (98, EOS), why="eos")))
+    assert read.logprobs == pytest.approx((math.log(0.3), math.log(0.4)))
+    assert (read.cost, toy.new_tokens, toy.prompt_tokens) == (Cost(prompt_tokens=7, new_tokens=1), 1, 7)
+    with pytest.raises(SamplerError, match="never writes"):
+        asyncio.run(toy.read(prefix, Step("a", (97,))))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
 
 from ponder.errors import UserError
-from ponder.protocols import Until
+from ponder.protocols import Picking, Until
 from ponder.types import Problem, Trace
 from tests.conftest import ENGINE
 
@@ -218,3 +219,42 @@ async def test_a_value_that_vllm_refuses_is_a_user_error(policy_folder: str) -> 
 
     with pytest.raises(UserError, match="max_model_len"):
         await VLLMSampler(policy_folder, engine={"max_model_len": 10**6}).sample(Trace(QUESTION), 1, Until(), seed=1)
+
+
+@session
+async def test_a_varied_sampler_picks_differently_on_the_same_engine(vllm_policy: Any, policy_folder: str) -> None:
+    greedily = vllm_policy.varied(Picking(temperature=0.0, top_logprobs=3))
+    assert await greedily._engine() is await vllm_policy._engine()
+    until = Until(max_tokens=12)
+    first, second = await greedily.sample(Trace(QUESTION), 2, until, seed=1)
+    (expected,) = await greedy(policy_folder).sample(Trace(QUESTION), 1, until, seed=9)
+    assert first.token_ids == second.token_ids == expected.token_ids
+    assert not expected.top_logprobs
+    assert [len(top) for top in first.top_logprobs] == [3] * len(first.token_ids)
+    for own, top in zip(first.logprobs, first.top_logprobs, strict=True):
+        assert list(top) == sorted(top, reverse=True)
+        assert own == pytest.approx(top[0], abs=1e-5)  # greedy: the likeliest token is the one drawn
+    assert vllm_policy.picking["temperature"] == 2.0
+
+
+@session
+async def test_read_gives_a_step_the_log_probabilities_that_it_was_drawn_with(vllm_policy: Any) -> None:
+    until = Until(max_tokens=10)
+    (first,) = await vllm_policy.sample(Trace(QUESTION), 1, until, seed=3)
+    (drawn,) = await vllm_policy.sample(Trace(QUESTION) + first, 1, until, seed=4)
+    read = await vllm_policy.read(Trace(QUESTION) + first, dataclasses.replace(drawn, logprobs=()))
+    assert read.token_ids == drawn.token_ids
+    assert read.logprobs == pytest.approx(drawn.logprobs, abs=1e-3)
+    length = len(vllm_policy._prompts.of(Trace(QUESTION) + first + drawn))
+    assert (read.cost.prompt_tokens, read.cost.new_tokens) == (length, 1)
+
+
+@session
+async def test_a_verbatim_problem_skips_the_template(policy_folder: str) -> None:
+    from ponder.samplers.vllm_engine import VLLMSampler
+
+    sampler = VLLMSampler(policy_folder, template="Solve {prompt}", engine=ENGINE)
+    plain = VLLMSampler(policy_folder, engine=ENGINE)
+    asked = Problem("j", "1+1?", verbatim=True)
+    assert sampler._prompts.of(Trace(asked)) == plain._prompts.of(Trace(Problem("k", "1+1?")))
+    assert sampler._prompts.of(Trace(Problem("k", "1+1?"))) != sampler._prompts.of(Trace(asked))
