@@ -9,11 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
 from ponder.errors import UserError
 from ponder.ledger import Budget
@@ -21,38 +18,10 @@ from ponder.samplers.toy_language import ToyLanguage
 from ponder.search.particle_filtering import ParticleFiltering
 from ponder.search.resampling import multinomial
 from ponder.types import Problem
+from tests.strategies import every_strategy
 
-SEARCHES = sorted((Path(__file__).parents[2] / "conf" / "search").glob("*.yaml"))
 WANDERING = {"^": {"a": 0.6, "b": 0.4}, "a": {"a": 0.5, "b": 0.3, "$": 0.2}, "b": {"a": 0.9, "$": 0.1}}
 """Solutions of any length."""
-
-
-class Made:
-    """A strategy of a yaml, its size as given."""
-
-    def __init__(self, path: Path) -> None:
-        self.name = path.stem
-        self.node = OmegaConf.load(path)
-
-    def __call__(self, n: Any) -> Any:
-        try:
-            return instantiate(OmegaConf.create({"budget": {"n": n}, "search": self.node}).search)
-        except InstantiationException as error:
-            raise error.__cause__ or error from None
-
-    def at_least(self, n: int) -> Any:
-        """The smallest size from n on that its shape allows, doubling."""
-        while True:
-            try:
-                return self(n)
-            except UserError:
-                n *= 2
-                if n > 64:
-                    raise
-
-
-STRATEGIES: dict[str, Any] = {path.stem: Made(path) for path in SEARCHES}
-every_strategy = pytest.mark.parametrize("make", STRATEGIES.values(), ids=STRATEGIES)
 
 
 def seen(population: Any) -> Any:
