@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ponder.context import Context
 from ponder.protocols import Picking
 from ponder.types import Floats, Trace
@@ -24,5 +26,10 @@ async def foresee(ctx: Context, traces: Sequence[Trace], steps: int) -> list[Tra
 
 
 async def foresight(ctx: Context, traces: Sequence[Trace], steps: int) -> Floats:
-    """Scores of the traces after `steps` further steps, shape (len(traces),); 0 steps is the plain score."""
-    return await ctx.score(await foresee(ctx, traces, steps))
+    """Scores of the traces after `steps` further steps, shape (len(traces),); 0 steps is the plain score.
+
+    Equal traces lead to the same place: they are rolled on once.
+    """
+    distinct = list(dict.fromkeys(traces))
+    scores = dict(zip(distinct, await ctx.score(await foresee(ctx, distinct, steps)), strict=True))
+    return np.array([scores[trace] for trace in traces], dtype=np.float64)
