@@ -16,6 +16,8 @@ from rich.table import Table
 from ponder.errors import UserError
 from ponder.scripts.metrics import paired
 from ponder.scripts.points import COVERAGE, Point, Row, count, load, points, warn
+from ponder.scripts.reach import reach
+from ponder.scripts.reach import table as needs_table
 
 AXES = {
     "new_tokens": "new tokens per question (policy)",
@@ -29,9 +31,10 @@ CHOICES = {
     "x": tuple(AXES),
     "y": ("accuracy", "error"),
     "group": ("search", "model", "task", "run"),
+    "sort": ("method", "accuracy"),
     "format": ("table", "json"),
 }
-KEYS = (*CHOICES, "at", "out")
+KEYS = (*CHOICES, "at", "reach", "out")
 USAGE = f"""usage: ponder-curves DIR... [key=value ...]
 
 Reads every rows.jsonl under the DIRs and prints accuracy against compute; writes curves.png and curves.svg.
@@ -39,7 +42,9 @@ Reads every rows.jsonl under the DIRs and prints accuracy against compute; write
   x=       horizontal axis: {", ".join(AXES)} (default new_tokens)
   y=       vertical axis: accuracy, error (default accuracy)
   group=   keep apart, besides search, selector and N: search (nothing more, default), model, task, run
+  sort=    of the table: method, or accuracy, which ranks the methods at each N (default method)
   format=  table, json (default table)
+  reach=   an accuracy: also prints what each method costs to get there, as in reach=0.8
   at=      smaller N to compute from independent samples, as in at=1,4,16 (default: powers of 4)
   out=     folder for the figure (default: the first DIR)
 """
@@ -150,7 +155,8 @@ def parse(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         UserError: an unknown key, a value that is not allowed, or no folder.
     """
     dirs: list[str] = []
-    options = {"x": "new_tokens", "y": "accuracy", "group": "search", "format": "table", "at": "", "out": ""}
+    options = {"x": "new_tokens", "y": "accuracy", "group": "search", "sort": "method", "format": "table"}
+    options |= {"at": "", "reach": "", "out": ""}
     for argument in argv:
         key, equals, value = argument.partition("=")
         if not equals and not argument.startswith("-"):
@@ -167,9 +173,20 @@ def parse(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
             raise UserError(f"unknown key {key!r} in {argument!r}", f"allowed keys: {', '.join(KEYS)}")
     if not all(k.isdecimal() and int(k) for k in options["at"].split(",") if options["at"]):
         raise UserError(f"at={options['at']}: not a list of N", "allowed for at: whole numbers from 1, as in at=1,4,16")
+    if options["reach"] and not _share(options["reach"]):
+        raise UserError(
+            f"reach={options['reach']}: no accuracy", "allowed for reach: a number in (0, 1], as in reach=0.8"
+        )
     if not dirs:
         raise UserError("no folder given", "name at least one: ponder-curves DIR... (see --help)")
     return dirs, options
+
+
+def _share(text: str) -> bool:
+    try:
+        return 0 < float(text) <= 1
+    except ValueError:
+        return False
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -186,6 +203,8 @@ def main(argv: list[str] | None = None) -> None:
         dirs, options = parse(argv)
         rows = load(dirs, options["group"])
         found = points(rows, [int(k) for k in options["at"].split(",") if k])
+        if options["sort"] == "accuracy":
+            found.sort(key=lambda point: (point.n, -point.accuracy, point.method))
         first = Path(dirs[0])
         out = Path(options["out"]) if options["out"] else first if first.is_dir() else first.parent
         files = plot(found, options["x"], options["y"], heading(rows), out)
@@ -201,6 +220,8 @@ def main(argv: list[str] | None = None) -> None:
     if not console.is_terminal:
         console.width = 200  # a pipe has no width: never cut columns there
     console.print(table(found))
+    if options["reach"]:
+        console.print(needs_table(reach(found, float(options["reach"])), float(options["reach"])))
     print("\n".join(lines))
 
 

@@ -19,6 +19,7 @@ from ponder.scripts.rows import read_rows
 
 INDEPENDENT = {"best_of_n": ("argmax", "weighted_vote"), "self_consistency": ("majority",)}
 """Searches whose samples are independent, so that any subset is a smaller run; with selectors always shown."""
+COSTS = ("new_tokens", "verifier_tokens", "verifier_calls", "flops", "seconds")
 COVERAGE, MAJORITY = "pass@k", "self_consistency · majority"
 
 
@@ -44,6 +45,7 @@ class Point:
         stderr: Monte-Carlo error of `accuracy`, 0 where it is exact.
         pass_at: coverage at each k up to n, for independent samples.
         values: by problem, the value under each seed.
+        spent: by problem, its costs by name, means over seeds.
     """
 
     method: str
@@ -63,10 +65,11 @@ class Point:
     stderr: float = 0.0
     pass_at: Mapping[int, float] = field(default_factory=dict)
     values: Mapping[Hashable, Sequence[float]] = field(default_factory=dict, repr=False, compare=False)
+    spent: Mapping[Hashable, Mapping[str, float]] = field(default_factory=dict, repr=False, compare=False)
 
     def asdict(self) -> dict[str, Any]:
-        """Every field but `values`."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "values"}
+        """Every field but `values` and `spent`."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("values", "spent")}
 
 
 @dataclass(frozen=True)
@@ -246,26 +249,25 @@ def points(rows: Iterable[Row], at: Sequence[int] = ()) -> list[Point]:
 
 def _point(method: str, n: int, rows: Sequence[Row], select: str, ks: Iterable[int], source: str = "run") -> Point:
     """One point; a source other than "run" computes it from subsets and scales the costs by n over the samples."""
-    stored, sampler_only = source == "run", select in (COVERAGE, MAJORITY)
+    stored, sampler_only, variance = source == "run", select in (COVERAGE, MAJORITY), 0.0
     values: dict[Hashable, list[float]] = defaultdict(list)
     covered: dict[int, dict[Hashable, list[float]]] = {k: defaultdict(list) for k in sorted(ks) if k <= n}
-    costs, variance = dict.fromkeys(("new_tokens", "verifier_tokens", "verifier_calls", "flops", "seconds"), 0.0), 0.0
+    bills: dict[Hashable, list[Mapping[str, float]]] = defaultdict(list)
     for row in rows:
         value = row.stored(select) if stored else row.at(n, select)
         values[row.problem].append(value.value)
         variance += value.stderr**2
         size = len(row.pool) or row.n
         scale = 1.0 if stored else min(n, size) / size
-        spent = {name: row.spent(name) for name in costs} | {"seconds": float(row.data["seconds"] or 0.0)}
+        spent = {name: row.spent(name) for name in COSTS} | {"seconds": float(row.data["seconds"] or 0.0)}
         if sampler_only:
-            flops = float(row.data["cost"].get("policy", {}).get("flops", 0.0))
-            spent |= {"verifier_tokens": 0.0, "verifier_calls": 0.0, "flops": flops}
-        for name in costs:
-            costs[name] += spent[name] * scale / len(rows)
+            spent |= dict.fromkeys(COSTS[1:], 0.0) | {"flops": row.data["cost"].get("policy", {}).get("flops", 0.0)}
+        bills[row.problem].append({name: spent[name] * scale for name in COSTS})
         if row.search in INDEPENDENT:
             for k, of_problem in covered.items():
                 of_problem[row.problem].append(row.at(k, COVERAGE).value)
     accuracy, (low, high) = mean_interval(values)
+    costs = {name: sum(bill[name] for of in bills.values() for bill in of) / len(rows) for name in COSTS}
     return Point(
         method=method,
         n=n,
@@ -284,6 +286,7 @@ def _point(method: str, n: int, rows: Sequence[Row], select: str, ks: Iterable[i
         stderr=sqrt(variance) / len(rows),
         pass_at={k: mean_interval(of)[0] for k, of in covered.items() if of},
         values=values,
+        spent={problem: {k: sum(b[k] for b in of) / len(of) for k in COSTS} for problem, of in bills.items()},
     )
 
 

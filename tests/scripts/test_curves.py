@@ -242,3 +242,25 @@ def test_a_lone_point_at_nought_is_drawn(tmp_path: Path) -> None:
     folder = write(tmp_path / "run", "particle_filtering", 2, rows)
     curves.main([str(folder), "group=run"])
     assert (folder / "curves.png").stat().st_size > 0
+
+
+def test_methods_are_ranked_and_their_needs_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for n, right in ((1, 1), (4, 3)):
+        good = [row(f"p{i}", ["a" if i < right else "b"] * n, [1.0] * n, "argmax") for i in range(4)]
+        write(tmp_path / f"good{n}", "zeta", n, good)
+        write(tmp_path / f"bad{n}", "alpha", n, [row(f"p{i}", ["b"] * n, [1.0] * n, "argmax") for i in range(4)])
+    curves.main([str(tmp_path), "sort=accuracy", "reach=0.5"])
+    out = capsys.readouterr().out
+    order = [line.split()[1] for line in out.splitlines() if " · argmax" in line]
+    assert order[:4] == ["zeta", "alpha", "zeta", "alpha"]
+    assert "reach accuracy 0.5" in out
+    assert "not reached" in out
+    assert "20.0 [" in out  # halfway between 10 and 40 tokens, in the logarithm
+
+
+@pytest.mark.parametrize("value", ["0", "1.5", "high"])
+def test_an_accuracy_out_of_reach_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        curves.main([str(tmp_path), f"reach={value}"])
+    assert stopped.value.code == 2
+    assert f"reach={value}" in capsys.readouterr().err
