@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -37,6 +38,9 @@ UNSTAMPED = ("out", "concurrency", "logger")
 """Keys that change where and how fast a run goes, but not its rows."""
 WHOLE = {"budget.n": 1, "seed": 0, "concurrency": 1, "step.max_steps": 1}
 """Keys that are whole numbers, and the least that each may be."""
+
+_refused: list[str] = []
+"""What was wrong with combinations of this sweep."""
 
 OmegaConf.register_new_resolver("embedded", lambda name: str(PACKAGE / "tasks" / "embedded" / name), replace=True)
 
@@ -84,6 +88,7 @@ def build(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
         budget=budget,
         run_budget=run_budget,
     )
+    _check_judge(strategy, setup, config, choices)
     for part in setup.verifiers.values():
         # Ours were checked by their tests, and a model's engine should not start before it is used.
         if not type(part).__module__.startswith("ponder."):
@@ -103,6 +108,23 @@ def build(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
         "path": Path(config.out) / name,
         "plain": plain,
     }
+
+
+def _check_judge(strategy: Any, setup: Setup, config: DictConfig, choices: Mapping[str, str]) -> None:
+    """Refuses a strategy that asks in words if the model it asks follows no instructions.
+
+    Raises:
+        UserError: says how to bind another model.
+    """
+    role = getattr(strategy, "judge", None)
+    asked = getattr(setup.samplers.get(role), "model", None) if role else None
+    if asked is not None and asked == config.model.path and not config.model.get("instructions", True):
+        raise UserError(
+            f"search={choices.get('search')} asks a model to compare solutions; "
+            f"model={choices.get('model')} follows no instructions",
+            "model=smollm2 or model=local; or another judge: search.judge=judge "
+            "+roles.judge._target_=ponder.samplers.vllm_engine.VLLMSampler +roles.judge.model=DIR",
+        )
 
 
 def made(key: str, config: DictConfig) -> Any:
@@ -154,7 +176,13 @@ def job(config: DictConfig) -> None:
     try:
         _job(config)
     except Exception as error:
-        _exit(error)
+        message = explain(error)
+        here = str(HydraConfig.get().launcher.get("_target_")).endswith("BasicLauncher")
+        if message is None or HydraConfig.get().mode is not RunMode.MULTIRUN or not here:
+            _exit(error)
+        # One combination that cannot be does not cost the sweep its others.
+        _refused.append(f"{' '.join(HydraConfig.get().overrides.task)}: {message}")
+        print(f"ponder: {_refused[-1]}", file=sys.stderr)
 
 
 def _job(config: DictConfig) -> None:
@@ -176,7 +204,11 @@ def main() -> None:
     sys.path.insert(0, os.getcwd())  # a user's own verifier stands beside their yamls
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of being printed by Hydra
     try:
+        _refused.clear()
         job()
+        if _refused:
+            print(f"{len(_refused)} of the sweep's combinations could not run, as said above", file=sys.stderr)
+            sys.exit(2)
     except KeyboardInterrupt:
         print("ponder: interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)

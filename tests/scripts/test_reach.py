@@ -14,10 +14,11 @@ from ponder.scripts.reach import crossing, reach, table
 def point(method: str, n: int, values: Any, cost: float) -> Point:
     """A point whose questions all cost the same."""
     bill = {name: cost * (i + 1) for i, name in enumerate(COSTS)} | {"verifier_calls": 0.0}
-    return Point(
-        method, n, "run", float(np.mean(values)), 0.0, 1.0, len(values), 1, *[cost] * 5, failed=0,
-        values={i: [value] for i, value in enumerate(values)}, spent=dict.fromkeys(range(len(values)), bill),
-    )  # fmt: skip
+    spent: Any = dict.fromkeys(range(len(values)), bill)
+    named: Any = dict.fromkeys(("new_tokens", "verifier_tokens", "verifier_calls", "flops", "seconds"), cost)
+    right: Any = {i: [value] for i, value in enumerate(values)}
+    accuracy = float(np.mean(values))
+    return Point(method, n, "run", accuracy, 0.0, 1.0, len(values), 1, failed=0, values=right, spent=spent, **named)
 
 
 def share(right: int, of: int = 100) -> list[float]:
@@ -34,7 +35,7 @@ def test_between_two_points_accuracy_is_linear_in_the_log_of_the_cost() -> None:
 
 @given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6), st.floats(0.01, 1.0))
 def test_a_crossing_lies_on_the_curve(accuracy: Any, target: Any) -> None:
-    cost = 2.0 ** np.arange(len(accuracy))
+    cost = np.array([2.0**i for i in range(len(accuracy))])
     found = crossing(np.array(accuracy), cost, target)
     assert found == np.inf if max(accuracy) < target - 1e-9 else cost[0] <= found <= cost[-1]
 

@@ -159,3 +159,23 @@ def test_equal_questions_differ_by_their_key_only(tmp_path: Path) -> None:
     for given in ("seed=0", "concurrency=2", "logger=none", "search.ess_threshold=0.3"):
         ponder_here(tmp_path, SCRIPTED, given).well()
     assert len(runs(tmp_path / "runs")) == 2
+
+
+def test_a_combination_that_cannot_be_does_not_cost_the_sweep_its_others(tmp_path: Path) -> None:
+    given = ("search=beam_search", "budget.n=4,6,8", "search.width=4", "task.limit=2")
+    done = ponder_here(tmp_path, "-m", "sampler=scripted", "verifier=constant", *given)
+    assert done.code == 2
+    assert "budget.n=6" in done.err
+    assert "search.width=4 does not divide search.n=6" in done.err
+    assert "1 of the sweep's combinations" in done.err
+    assert sorted(json.loads((run / "run.json").read_text())["config"]["budget"]["n"] for run in runs(tmp_path)) == [
+        4,
+        8,
+    ]
+
+
+@pytest.mark.parametrize("search", ["gen_select", "universal_self_consistency"])
+def test_a_model_that_follows_no_instructions_is_not_asked_in_words(search: str, tmp_path: Path) -> None:
+    pytest.importorskip("vllm")
+    ponder_here(tmp_path, f"search={search}", "verifier=constant").refused(search, "model=embedded", "roles.judge")
+    ponder_here(tmp_path, f"search={search}", "sampler=scripted", "verifier=constant", "task.limit=2").well()
