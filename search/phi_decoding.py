@@ -12,6 +12,7 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
+from scipy.spatial.distance import cdist
 from scipy.special import softmax
 
 from ponder.context import Context
@@ -130,14 +131,16 @@ def cluster(texts: Sequence[str], k: int, rng: np.random.Generator) -> NDArray[n
     Args:
         texts: from 1.
         k: how many clusters; no more than there are different vectors.
-        rng: draws the different vectors that the clusters begin with.
+        rng: draws the text that the first cluster begins with; each other one begins with the text that is farthest
+            from those before.
     """
     vectors = tf_idf(texts)
-    different = np.unique(vectors, axis=0)
-    begin = rng.choice(len(different), min(k, len(different)), replace=False)
+    begin = [int(rng.integers(len(texts)))]
+    while len(begin) < k and (gaps := cdist(vectors, vectors[begin]).min(axis=1)).max() > 0:
+        begin.append(int(np.argmax(gaps)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a cluster that loses all its members keeps its centre
-        _, labels = kmeans2(vectors, different[begin], minit="matrix")
+        _, labels = kmeans2(vectors, vectors[begin], minit="matrix")
     return np.asarray(labels, dtype=np.int64)
 
 
