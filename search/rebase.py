@@ -18,8 +18,8 @@ from ponder.types import Floats, Population, Problem, Trace
 def allocate(rewards: Floats, budget: int, temperature: float) -> Indices:
     """Shares a budget in proportion to exp(reward / temperature), in whole numbers that sum to it.
 
-    Each gets its share rounded down; what is left goes to the largest remainders, of equal ones to the first
-    (Hamilton's method). A higher reward never gets less.
+    Each gets its share rounded down; what is left goes to the largest remainders (Hamilton's method), of equal ones
+    to the higher reward, then to the first. A higher reward never gets less.
 
     Args:
         rewards: shape (m,), finite, m from 1.
@@ -34,7 +34,7 @@ def allocate(rewards: Floats, budget: int, temperature: float) -> Indices:
     # Without the nudge, a share of 3 could stand as 2.9999999999999996 and go below its own round number.
     widths: Indices = np.floor(expected + 1e-9).astype(np.int64)
     left = budget - int(widths.sum())
-    widths[np.argsort(widths - expected, kind="stable")[:left]] += 1
+    widths[np.lexsort((-rewards, widths - expected))[:left]] += 1
     return widths
 
 

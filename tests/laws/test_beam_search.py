@@ -20,7 +20,15 @@ from ponder.search.weights import exponential
 from ponder.types import Population, Problem, Step, Trace
 from ponder.verifiers.rule import Constant
 
-WANDERING = {"^": {"a": 0.6, "b": 0.4}, "a": {"a": 0.5, "b": 0.3, "$": 0.2}, "b": {"a": 0.9, "$": 0.1}}
+RAGGED = {
+    "^": {"a": 0.6, "b": 0.4},
+    "a": {"b": 0.2, "c": 0.5, "$": 0.3},
+    "b": {"c": 0.7, "$": 0.3},
+    "c": {"d": 0.6, "$": 0.4},
+    "d": {"e": 0.5, "$": 0.5},
+    "e": {"$": 1.0},
+}
+"""Solutions have one to five characters and an end."""
 SHAPES = st.sampled_from([(1, 1), (4, 4), (8, 4), (8, 2), (6, 3), (6, 1)])
 
 
@@ -38,13 +46,13 @@ def watch(sampler: Any) -> Any:
 
 
 class Share:
-    """The share of the letter a; keeps what it scored."""
+    """The share of the letters a and d; keeps what it scored."""
 
     def __init__(self) -> None:
         self.scored: dict[Trace, float] = {}
 
     async def score(self, traces: Any) -> Any:
-        scores = [trace.text.count("a") / (1 + len(trace.text)) for trace in traces]
+        scores = [(trace.text.count("a") + trace.text.count("d")) / (1 + len(trace.text)) for trace in traces]
         self.scored.update(zip(traces, scores, strict=True))
         return scores
 
@@ -59,7 +67,7 @@ class LastDigit:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shape=SHAPES, seed=st.integers(0, 10**6))
 def test_the_best_survive_and_each_goes_on_in_width_ways(lab: Any, shape: Any, seed: int) -> None:
-    (n, width), sampler, verifier = shape, ToyLanguage(WANDERING), Share()
+    (n, width), sampler, verifier = shape, ToyLanguage(RAGGED), Share()
     asked = watch(sampler)
     lab.run(BeamSearch(n, width), sampler, verifier, seed=seed)
     assert asked.pop(0).total() == n
@@ -75,7 +83,7 @@ def test_the_best_survive_and_each_goes_on_in_width_ways(lab: Any, shape: Any, s
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shape=SHAPES, seed=st.integers(0, 10**6))
 def test_it_ends_when_n_have_finished_or_none_is_alive(lab: Any, shape: Any, seed: int) -> None:
-    (n, width), sampler = shape, ToyLanguage(WANDERING)
+    (n, width), sampler = shape, ToyLanguage(RAGGED)
     asked = watch(sampler)
     population, ctx = lab.run(BeamSearch(n, width), sampler, Share(), seed=seed)
     completed = [sum(trace.finished for trace in report.population.traces) for report in ctx.reports]
