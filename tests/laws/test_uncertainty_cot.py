@@ -85,7 +85,7 @@ def test_the_measures(measure: Any, uncertainty: float) -> None:
 def test_a_certain_step_has_no_uncertainty() -> None:
     step = Step("x", (1,), (0.0,), top_logprobs=((0.0, -np.inf),))
     for measure in ("entropy", "margin", "mean"):
-        assert UncertaintyCoT(2, measure).uncertainty(step) == 0.0  # type: ignore[arg-type]
+        assert UncertaintyCoT(2, measure).uncertainty(step) == 0.0
     assert UncertaintyCoT(2, "margin").uncertainty(Step("x", (1,), (0.0,), top_logprobs=((0.0,),))) == 0.0
 
 
