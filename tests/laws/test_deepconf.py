@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from ponder.errors import UserError
 from ponder.samplers.scripted import Scripted
 from ponder.samplers.toy_language import ToyLanguage
-from ponder.search import deepconf
 from ponder.search.deepconf import DeepConf, DeepConfOnline, bottom_groups, groups, lowest_group, mean, tail
-from ponder.search.uncertainty import confidences
+from ponder.search.uncertainty import TELLING, confidences
 from ponder.types import Problem
 from ponder.verifiers.rule import Constant
 
@@ -60,7 +59,7 @@ def test_measures_by_hand() -> None:
     confidence = np.array([1.0, 2.0, 3.0, 6.0])
     assert groups(confidence, 2) == pytest.approx([1.5, 2.5, 4.5])
     assert [measure(confidence, 2) for measure in (mean, tail, lowest_group, bottom_groups)] == [3.0, 4.5, 1.5, 1.5]
-    assert bottom_groups(np.arange(40.0)[::-1], 1) == 1.5  # the lowest four: 0, 1, 2, 3
+    assert bottom_groups(np.arange(39, -1, -1, dtype=np.float64), 1) == 1.5  # the lowest four: 0, 1, 2, 3
     assert groups(np.zeros(0), 2).tolist() == [0.0]
 
 
@@ -155,7 +154,7 @@ def test_the_length_of_a_step_decides_when_not_whether(lab: Any, every: Any) -> 
     for seed in range(5):
         population, ctx = run(lab, strategy, seed)
         (again,) = lab.contexts(ToyLanguage(BRANCHES), Constant(), [seed])
-        drawn = asyncio.run(again.sample(Problem("p", "ask"), 8, picking=deepconf.TELLING))
+        drawn = asyncio.run(again.sample(Problem("p", "ask"), 8, picking=TELLING))
         bar = np.quantile([lowest_group(confidences(t), 3) for t in drawn], 0.7)
         assert all(lowest_group(confidences(t), 3) >= bar - 1e-8 for t in population.traces)
         assert len(population) > len(ctx.reports[0].population)

@@ -17,6 +17,7 @@ class Watched(ToyLanguage):
     """Notes how each request picks, and how many solutions it asks for."""
 
     seen: list[tuple[Any, int]]
+    picking: Picking | None = None
 
     def varied(self, picking: Picking) -> Any:
         other = super().varied(picking)
@@ -24,7 +25,7 @@ class Watched(ToyLanguage):
         return other
 
     async def sample(self, trace: Any, n: Any, until: Any, *, seed: Any) -> Any:
-        self.seen.append((getattr(self, "picking", None), n))
+        self.seen.append((self.picking, n))
         return await super().sample(trace, n, until, seed=seed)
 
 
