@@ -168,10 +168,10 @@ async def _ahead(ctx: Context, traces: Sequence[Trace], steps: int | None) -> li
 def _values(candidates: Sequence[Trace], paths: Sequence[Trace]) -> Floats:
     """Mean log-probability of each path, from the candidate's own step on, in nats."""
     ends = zip(candidates, paths, strict=True)
-    return np.array([mean_logprob(path.steps[max(0, len(candidate) - 1) :]) for candidate, path in ends])
+    return np.array([mean_logprob(path.steps[len(candidate) - 1 :]) for candidate, path in ends])
 
 
 def _texts(candidates: Sequence[Trace], paths: Sequence[Trace]) -> list[str]:
     """Each path's text, from the candidate's own step on."""
     ends = zip(candidates, paths, strict=True)
-    return ["".join(step.text for step in path.steps[max(0, len(candidate) - 1) :]) for candidate, path in ends]
+    return ["".join(step.text for step in path.steps[len(candidate) - 1 :]) for candidate, path in ends]

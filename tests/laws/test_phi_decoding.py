@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
+from scipy.stats import chisquare
 
 from ponder.errors import UserError
 from ponder.samplers.scripted import Scripted
@@ -141,12 +142,55 @@ def test_pruned_candidates_have_no_foresight(lab: Any) -> None:
         assert len(paths) == 7 + odd
 
 
-def test_an_ended_beam_stands_once_and_gains_nothing(lab: Any, uneven: Any) -> None:
-    """Rounds beyond the longest solution change no text; every solution ends."""
+def test_beams_are_drawn_by_weight(lab: Any) -> None:
+    """One cluster, so that the weights are the mean of the advantages' softmax and of even shares."""
+    sure = {"w": -0.1, "x": -0.2, "y": -0.3, "z": -0.4}
+
+    def script(trace: Any, seed: int) -> Step:
+        word = "wxyz"[seed % 4]
+        return Step(word, (ord(word),), (sure[word],), "eos")
+
+    strategy, runs = PhiDecoding(4, 1, rounds=1, prune=None, temperature=0.15, clusters=1), 400
+    exact = (softmax(np.array(list(sure.values())) / 0.15) + 0.25) / 2
+    found = Counter(
+        population.traces[0].text for population, _ in lab.many(strategy, Scripted(script), seeds=range(runs))
+    )
+    assert chisquare([found[word] for word in sure], exact * runs).pvalue > 1e-3, (found, exact)
+
+
+def test_an_ended_beam_stands_once_and_gains_nothing(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the first candidates end at once; the advantage of an ended beam is nought in each later round."""
+
+    def script(trace: Any, seed: int) -> Step:
+        if not trace.steps:
+            return Step("end", (1,), (-0.7,), "eos") if seed % 2 else Step("go ", (2,), (-0.7,))
+        return Step("on ", (3,), (-0.1 * len(trace),), "eos" if len(trace) == 6 else "stop")
+
+    seen: list[tuple[Any, Any]] = []
+    weigh = PhiDecoding.weigh
+
+    def spied(self: PhiDecoding, advantages: Any, texts: Any, chance: Any) -> Any:
+        seen.append((advantages, texts))
+        return weigh(self, advantages, texts, chance)
+
+    monkeypatch.setattr(PhiDecoding, "weigh", spied)
+    strategy = PhiDecoding(8, 4, rounds=3, prune=None, temperature=10.0, least_rounds=3)
+    (population, _), *_ = lab.many(strategy, Scripted(script), seeds=range(1))
+    ended = [[a for a, text in zip(*one, strict=True) if text == "end"] for one in seen]
+    assert len(seen) == 4
+    assert ended[0] == [-0.7] * 4
+    assert 0 < len(ended[1]) <= 4
+    assert all(advantage == 0 for later in ended[1:] for advantage in later)
+    assert len(seen[1][1]) == len(ended[1]) + 2 * (4 - len(ended[1]))
+    assert len(population) == 4
+
+
+def test_every_completion_is_a_solution(lab: Any, uneven: Any) -> None:
+    """Rounds beyond the longest solution change nothing; every report's weights sum to one."""
     for population, ctx in lab.many(PhiDecoding(8, 4, least_rounds=8), uneven, seeds=range(30)):
         assert len(population) == 4
         assert all(trace.finished for trace in population.traces)
-        for report in ctx.reports[2:]:
+        for report in ctx.reports[1:]:
             assert np.exp(report.population.log_weights).sum() == pytest.approx(1.0)
 
 
