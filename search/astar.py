@@ -84,9 +84,10 @@ class Frontier:
         """Takes out finished nodes as long as one is the best of all."""
         return self._pop(most, finished=True)
 
-    def waiting(self) -> list[Node]:
-        """All nodes in the order of their turn."""
-        return [node for *_, node in sorted(self._heap)]
+    def best(self, most: int, finished: bool) -> list[Node]:
+        """The first finished or unfinished nodes in the order of their turn; they stay."""
+        entries = (entry for entry in self._heap if entry[-1].trace.finished == finished)
+        return [node for *_, node in heapq.nsmallest(most, entries)]
 
     def _pop(self, most: float, finished: bool) -> list[Node]:
         popped: list[Node] = []
@@ -169,9 +170,7 @@ class AStar:
 
     def _population(self, goals: Sequence[Node], frontier: Frontier) -> Population:
         """What was found; else the best finished solution, else the best prefixes, else dead ends."""
-        waiting = frontier.waiting()
-        finished = [node for node in waiting if node.trace.finished]
-        best = goals or finished[:1] or waiting[: self.n] or frontier.dead_ends
+        best = goals or frontier.best(1, finished=True) or frontier.best(self.n, finished=False) or frontier.dead_ends
         scores = np.array([node.r for node in best], dtype=np.float64)
         return Population(tuple(node.trace for node in best), probability(scores, np.ones(len(best))))
 

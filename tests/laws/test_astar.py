@@ -292,7 +292,8 @@ def test_the_frontier_breaks_ties_by_depth_and_then_insertion() -> None:
     frontier = Frontier(Node(Trace(problem), 1.0, 0.0, 0.0))
     assert [waiting.depth for waiting in frontier.pop_prefixes(3)] == [0]
     frontier.push([node("a", 0.5), node("bc", 0.5), node("de", 0.5), node("f", 0.25), node("xg", 0.5, "eos")])
-    assert [waiting.trace.text for waiting in frontier.waiting()] == ["f", "bc", "de", "xg", "a"]
+    assert [waiting.trace.text for waiting in frontier.best(9, finished=False)] == ["f", "bc", "de", "a"]
+    assert [waiting.trace.text for waiting in frontier.best(1, finished=True)] == ["xg"]
     assert frontier.pop_goals(9) == []
     assert [waiting.trace.text for waiting in frontier.pop_prefixes(9)] == ["f", "bc", "de"]
     assert frontier.pop_prefixes(9) == []
