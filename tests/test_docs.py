@@ -1,0 +1,45 @@
+"""The table of strategies says what is in the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from tests.strategies import SEARCHES
+from tests.test_imports import bodies
+
+ROOT = Path(__file__).parents[1]
+ROW = re.compile(r"^\| \[`(\w+)`\]\((\w+\.md)\) \| (.+?) \| `(\w+\.py)` \| (\d+) \|", re.MULTILINE)
+TABLE = {found[0]: found[1:] for found in ROW.findall((ROOT / "docs" / "strategies.md").read_text(encoding="utf-8"))}
+
+
+def test_every_strategy_has_a_row_and_every_row_a_strategy() -> None:
+    assert sorted(TABLE) == sorted(path.stem for path in SEARCHES)
+
+
+@pytest.mark.parametrize("path", SEARCHES, ids=lambda path: path.stem)
+def test_a_row_names_page_file_and_lines(path: Path) -> None:
+    page, paper, file, lines = TABLE[path.stem]
+    module, _, name = str(OmegaConf.load(path)["_target_"]).rpartition(".")
+    assert file == f"{module.rpartition('.')[2]}.py"
+    source = (ROOT / "search" / file).read_text(encoding="utf-8")
+    assert int(lines) == dict(bodies(source))[name]
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for number in re.findall(r"abs/(\d{4}\.\d{5})", paper):
+        assert number in text
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 150
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert (ROOT / target).exists(), target
