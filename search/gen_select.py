@@ -31,8 +31,8 @@ class GenSelect:
     picks its best, and the picked ones go on until one is left. It gets all but a trace of the weight: `argmax` and
     `weighted_vote` select it, `majority` still counts answers. No verifier.
 
-    Needs a model that follows instructions. Where a reply names no solution, the first of the group with the group's
-    most frequent answer goes on, and without any answer the first of the group.
+    Needs a model that follows instructions. Where a reply names no solution, the one of the group goes on whose answer
+    most of all candidates have, and without any answer the first. A judge who never names one makes this a majority.
 
     Args:
         n: solutions, from 1; with 1 nobody is asked.
@@ -56,24 +56,26 @@ class GenSelect:
         traces = await ctx.sample(problem, self.n)
         population = Population.equal(traces)
         ctx.report(population)
-        playing, rounds = [trace for trace in traces if trace.finished] or traces, 0
+        candidates = [trace for trace in traces if trace.finished] or traces
+        playing, rounds = candidates, 0
         while len(playing) > 1:
             rounds += 1
             groups = [playing[i : i + self.group] for i in range(0, len(playing), self.group)]
-            questions = [self._best(group, problem, f"{rounds}.{i}", ctx) for i, group in enumerate(groups)]
+            questions = [self._best(group, candidates, f"{rounds}.{i}", ctx) for i, group in enumerate(groups)]
             playing = await _together(questions)
             population = favouring(traces, playing)
             ctx.report(population)
         return population
 
-    async def _best(self, group: Sequence[Trace], problem: Problem, tag: str, ctx: Context) -> Trace:
-        """The one of a group that goes on."""
+    async def _best(self, group: Sequence[Trace], candidates: Sequence[Trace], tag: str, ctx: Context) -> Trace:
+        """The one of a group of candidates that goes on."""
         if len(group) == 1:
             return group[0]
+        problem = group[0].problem
         prompt = PROMPT.format(count=len(group), question=problem.prompt, solutions=numbered(group))
         (reply,) = await ctx.sample(question(problem, prompt, f"select-{tag}"), 1, role=self.judge)
         choice = named(reply.text, len(group))
-        return plurality(group, ctx.answer) if choice is None else group[choice]
+        return plurality(group, candidates, ctx.answer) if choice is None else group[choice]
 
 
 async def _together(work: Iterable[Awaitable[Trace]]) -> list[Trace]:

@@ -61,20 +61,21 @@ class UniversalSelfConsistency:
             asked = question(problem, prompt, "consistent")
             (reply,) = await ctx.sample(asked, 1, role=self.judge, picking=GREEDY)
             choice = named(reply.text, len(candidates))
-            chosen = plurality(candidates, ctx.answer) if choice is None else candidates[choice]
+            chosen = plurality(candidates, candidates, ctx.answer) if choice is None else candidates[choice]
         population = favouring(traces, [chosen])
         ctx.report(population)
         return population
 
 
-def plurality(candidates: Sequence[Trace], answer: Answer) -> Trace:
-    """The first candidate with the most frequent answer; of equally frequent ones the first; without any the first.
+def plurality(candidates: Sequence[Trace], voters: Sequence[Trace], answer: Answer) -> Trace:
+    """The candidate whose answer most voters have; the first of several; without any answer the first.
 
     Args:
         candidates: at least one.
+        voters: those whose answers count; the candidates, or more.
         answer: a trace's answer in canonical form, None if it has none.
     """
-    answers = [answer(trace) for trace in candidates]
+    answers = [answer(trace) for trace in voters]
     counts = Counter(one for one in answers if one is not None)
     return max(candidates, key=lambda trace: counts[one] if (one := answer(trace)) is not None else 0)
 

@@ -1,5 +1,6 @@
 """GenSelect with a judge that reads its candidates, and one that names nobody."""
 
+import asyncio
 import re
 from math import ceil
 from typing import Any
@@ -74,13 +75,20 @@ def test_each_round_leaves_its_winners(lab: Any) -> None:
     assert sampler.groups == [[0, 1], [2, 3], [4, 5], [6, 7], [0, 2], [4, 6], [0, 4]]
 
 
-def test_where_nobody_is_named_the_most_frequent_of_the_group_goes_on(lab: Any) -> None:
-    """The group [7, 8, 8, 8] sends 8 on; and [9, 9, 5, 5], where two are equally frequent, the first, 9."""
-    sampler = Judged(lambda _group: "I cannot say.", [7, 8, 8, 8, 9, 9, 5, 5])
-    population, ctx = lab.run(GenSelect(8, 4), sampler)
-    assert sampler.groups[-1] == [8, 9]
+def test_where_nobody_is_named_the_most_frequent_answer_of_all_goes_on(lab: Any) -> None:
+    """The group [7, 7, 8, 9] sends 8 on, which has three votes of all; [5, 6, 6, 5] a 5, the first of two alike."""
+    sampler = Judged(lambda _group: "I cannot say.", [7, 7, 8, 9, 5, 6, 6, 5, 8, 8])
+    population, _ = lab.run(GenSelect(10, 4), sampler)
+    assert sampler.groups == [[7, 7, 8, 9], [5, 6, 6, 5], [8, 8], [8, 5, 8]]
     assert select.argmax(population, text, RNG) == "8"
-    assert len(ctx.reports) == 3
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(numbers=st.lists(st.integers(0, 4), min_size=1, max_size=20), group=st.integers(2, 6))
+def test_a_mute_judge_makes_it_a_majority(lab: Any, numbers: list[int], group: int) -> None:
+    population, _ = lab.run(GenSelect(len(numbers), group), Judged(lambda _group: "", numbers))
+    winner = int(select.argmax(population, text, RNG) or "-1")
+    assert numbers.count(winner) == max(map(numbers.count, numbers))
 
 
 def test_the_judge_errs_as_often_as_it_does(lab: Any) -> None:
@@ -96,6 +104,26 @@ def test_the_judge_errs_as_often_as_it_does(lab: Any) -> None:
         population, _ = lab.run(GenSelect(8, 2), Judged(fallible, [3, 1, 7, 4, 8, 2, 6, 5]), seed=seed)
         right += select.argmax(population, text, RNG) == "8"
     assert abs(right / runs - 0.8**3) < 4 * np.sqrt(0.8**3 * (1 - 0.8**3) / runs), right / runs
+
+
+class Busy(Judged):
+    """Counts how many questions are being answered at once."""
+
+    now, most = 0, 0
+
+    async def sample(self, trace: Any, n: Any, until: Any, *, seed: Any) -> Any:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self.now -= 1
+        return await super().sample(trace, n, until, seed=seed)
+
+
+def test_the_groups_of_a_round_are_asked_at_once(lab: Any) -> None:
+    sampler = Busy(largest)
+    lab.run(GenSelect(30, 5), sampler)
+    assert sampler.most == 6
 
 
 @pytest.mark.parametrize("group", [0, 1, 2.5])
