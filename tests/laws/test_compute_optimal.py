@@ -86,6 +86,19 @@ def test_the_mean_score_chooses_the_bin(lab: Any, tmp_path: Path, score: float, 
     assert len(population) == size
 
 
+def test_scores_of_all_probes_count(lab: Any, tmp_path: Path) -> None:
+    class Letters:
+        async def score(self, traces: Any) -> Any:
+            return [{"x": 0.2, "y": 0.6}[trace.text] for trace in traces]
+
+    path = table(tmp_path / "policy.json", [0.3, 0.45], choices("one", "two", "three"), estimate="verifier")
+    strategies = {name: Named(i) for i, name in enumerate(("one", "two", "three"), start=1)}
+    strategy = ComputeOptimal(4, strategies, estimate="verifier", table=path)
+    assert len(lab.run(strategy, Scripted(["x", "y"]), Letters())[0]) == 2
+    assert len(lab.run(strategy, Scripted(["x"]), Letters())[0]) == 1
+    assert len(lab.run(strategy, Scripted(["y", "y", "y", "x"]), Letters())[0]) == 3
+
+
 @pytest.mark.parametrize("probes", [1, 3, 6])
 def test_the_bill_is_the_probes_and_the_chosen_strategy(lab: Any, probes: int) -> None:
     """Four characters and an end are 5 tokens a solution; best-of-N scores its own, the estimate by votes none."""
