@@ -213,3 +213,17 @@ def test_certain_scores_keep_weights_finite(lab: Any, even: Any) -> None:
             population, _ = lab.run(ParticleFiltering(4, weight=weight), even, Constant(value))
             assert np.all(np.isfinite(population.log_weights))
             assert np.isfinite(population.evidence)
+
+
+@pytest.mark.parametrize(
+    ("final", "rounds", "temperatures"),
+    [(0.5, 2, [2, 1.25, 0.5, 0.5]), (3.0, 4, [2, 2.25, 2.5, 2.75]), (None, 1, [2] * 4)],
+)
+def test_the_temperature_moves_in_a_straight_line_and_stays(
+    lab: Any, even: Any, final: Any, rounds: Any, temperatures: Any
+) -> None:
+    """Equal weights are not resampled, so they show each round's potential."""
+    strategy = ParticleFiltering(2, temperature=2.0, final_temperature=final, annealing_steps=rounds)
+    _, ctx = lab.run(strategy, even, Constant(0.8))
+    totals = [report.population.log_weights[0] for report in ctx.reports]
+    assert np.diff([0.0, *totals]) == pytest.approx(np.log(4) / np.array(temperatures))

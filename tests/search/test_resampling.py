@@ -70,6 +70,24 @@ def test_sums_off_one_are_renormalised(scheme: Any, total: Any) -> None:
         assert np.all((drawn >= 0) & (drawn < 5) & (drawn != 2))
 
 
+@given(
+    scheme=st.sampled_from(SCHEMES),
+    weights=st.lists(st.floats(0, 1), min_size=1, max_size=30).filter(lambda weights: max(weights) > 0),
+    off=st.sampled_from([0.0, 1e-9, -1e-9, 1e-2, -1e-2]),
+    n=st.integers(1, 60),
+    seed=st.integers(0, 2**32),
+)
+def test_whatever_weights_sum_to_indices_are_in_range_and_of_positive_weight(
+    scheme: Any, weights: Any, off: Any, n: Any, seed: Any
+) -> None:
+    shares = normalised(np.array(weights)) * (1 + off)
+    drawn = scheme(shares, n, np.random.default_rng(seed))
+    assert drawn.shape == (n,)
+    assert drawn.min() >= 0
+    assert drawn.max() < len(shares)
+    assert np.all(shares[drawn] > 0)
+
+
 class Edge:
     """A generator that returns the largest value below 1, where cumulative sums run out."""
 
