@@ -17,7 +17,7 @@ from ponder.errors import UserError
 from ponder.scripts.metrics import Expectation, Pool, best_of_k, mean_interval, pass_at_k, vote_at_k
 from ponder.scripts.rows import read_rows
 
-INDEPENDENT = {"best_of_n": ("argmax", "weighted_vote"), "self_consistency": ("majority",)}
+INDEPENDENT = {"best_of_n": ("argmax", "weighted_vote"), "self_consistency": ("majority",), "coverage": ()}
 """Searches whose samples are independent, so that any subset is a smaller run; with selectors always shown."""
 COSTS = ("new_tokens", "verifier_tokens", "verifier_calls", "flops", "seconds")
 COVERAGE, MAJORITY = "pass@k", "self_consistency · majority"
@@ -223,7 +223,7 @@ def points(rows: Iterable[Row], at: Sequence[int] = ()) -> list[Point]:
         largest = max(by_n)
         smaller = {k for k in (at or [4**i for i in range(16)]) if k < largest and search in INDEPENDENT}
         chosen = {row.data.get("select") or "weighted_vote" for members in by_n.values() for row in members}
-        if search == "self_consistency":  # a vote is all it has; equal weights make each selector one
+        if search in ("self_consistency", "coverage"):  # a vote is all it has; equal weights make each selector one
             chosen = {"majority"}
         for select in sorted(chosen | set(INDEPENDENT.get(search, ()))):
             method, always = f"{prefix}{search} · {select}", select in INDEPENDENT.get(search, ())
@@ -236,8 +236,8 @@ def points(rows: Iterable[Row], at: Sequence[int] = ()) -> list[Point]:
                     found.append(_point(method, k, by_n[largest], select, smaller, f"from N={largest}"))
         if search not in INDEPENDENT:
             continue
-        other = groups.get((label, "self_consistency" if search == "best_of_n" else "best_of_n"))
-        if search == "best_of_n" or not other:
+        other = any((label, votes) in groups for votes in ("self_consistency", "coverage"))
+        if search == next(first for first in INDEPENDENT if (label, first) in groups):
             for k in smaller | {largest}:
                 found.append(_point(prefix + COVERAGE, k, by_n[largest], COVERAGE, smaller | {k}, f"from N={largest}"))
         if search == "best_of_n" and not other and "majority" not in chosen:

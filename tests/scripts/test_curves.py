@@ -264,3 +264,11 @@ def test_an_accuracy_out_of_reach_is_a_mistake(tmp_path: Path, capsys: pytest.Ca
         curves.main([str(tmp_path), f"reach={value}"])
     assert stopped.value.code == 2
     assert f"reach={value}" in capsys.readouterr().err
+
+
+def test_a_coverage_run_gives_pass_at_k(tmp_path: Path) -> None:
+    write(tmp_path / "c", "coverage", 4, [row(f"p{i}", ["a", "b", "b", "b"], [1.0] * 4, "majority") for i in range(3)])
+    found = {(p.method, p.n): p.accuracy for p in summarise([tmp_path])}
+    assert found["pass@k", 1] == pytest.approx(0.25)
+    assert found["pass@k", 4] == 1.0
+    assert found["coverage · majority", 4] == 0.0
