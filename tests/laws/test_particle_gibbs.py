@@ -143,7 +143,7 @@ def distance(found: Any, exact: Any) -> float:
     for population, _ in found:
         for trace, weight in zip(population.traces, population.weights, strict=True):
             mean[trace.text] += weight / len(found)
-    return 0.5 * sum(abs(mean[text] - p) for text, p in exact.items())
+    return float(0.5 * sum(abs(mean[text] - p) for text, p in exact.items()))
 
 
 def test_more_sweeps_come_nearer_to_the_posterior(lab: Any) -> None:
