@@ -9,7 +9,9 @@ import pytest
 from scipy.stats import chisquare
 
 from ponder.errors import UserError
+from ponder.ledger import Budget
 from ponder.samplers.characters import EOS
+from ponder.samplers.scripted import Scripted
 from ponder.samplers.toy_language import ToyLanguage
 from ponder.search.conditional_smc import ConditionalSMC, draw, pooled
 from ponder.search.particle_gibbs import ParticleGibbs
@@ -184,3 +186,23 @@ def test_values_out_of_range_are_named(key: Any, value: Any) -> None:
 def test_one_iteration_is_one_filter_of_any_size(lab: Any) -> None:
     population, _ = lab.run(ParticleGibbs(3, iterations=1), ToyLanguage(LAYERS), Sharp())
     assert len(population) == 3
+
+
+@pytest.mark.parametrize("ceiling", [None, 3, 9, 20, 35])
+def test_reading_for_ancestors_is_billed_and_bounded(lab: Any, table: Any, ceiling: Any) -> None:
+    language = ToyLanguage(LAYERS)
+    strategy = ParticleGibbs(12, iterations=3, weight=odds, ess_threshold=1.0, ancestors="sampled")
+    population, ctx = lab.run(strategy, language, table, budget=Budget(new_tokens=ceiling))
+    assert ctx.ledger.total.new_tokens == language.new_tokens <= (ceiling or 1000)
+    assert ctx.ledger.total.prompt_tokens == language.prompt_tokens
+    assert ctx.ledger.total.verifier_calls == table.calls
+    assert max(table.seen.values(), default=0) <= 1
+    assert np.all(np.isfinite(population.log_weights))
+    again, _ = lab.run(strategy, ToyLanguage(LAYERS), budget=Budget(new_tokens=ceiling))
+    assert again.traces == population.traces
+
+
+def test_redrawing_ancestors_needs_a_sampler_that_reads(lab: Any, table: Any) -> None:
+    strategy = ParticleGibbs(8, iterations=2, weight=odds, ess_threshold=1.0, ancestors="sampled")
+    with pytest.raises(UserError, match="`read`"):
+        lab.run(strategy, Scripted(["ade", "bce", "bde", "ace"]), table)
