@@ -45,6 +45,6 @@ class EarlyStopping:
         return population
 
     def _unanimous(self, window: list[Trace], ctx: Context) -> bool:
-        """Whether a full window has one answer."""
+        """Whether all of a window have one answer."""
         answers = {ctx.answer(trace) if trace.finished else None for trace in window}
-        return len(window) == self.window and len(answers) == 1 and None not in answers
+        return len(answers) == 1 and None not in answers

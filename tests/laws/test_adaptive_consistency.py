@@ -1,11 +1,12 @@
 """Adaptive consistency against its Beta criterion and the Markov chain of its counts."""
 
+import asyncio
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta
 
@@ -14,6 +15,7 @@ from ponder.samplers.scripted import Scripted
 from ponder.samplers.toy_language import ToyLanguage
 from ponder.search import select
 from ponder.search.adaptive_consistency import AdaptiveConsistency, lead
+from ponder.types import Problem
 
 RNG = np.random.default_rng(0)
 
@@ -29,6 +31,7 @@ def test_the_criterion(first: Any, second: Any, exact: Any) -> None:
     assert lead(first, second) == pytest.approx(exact)
 
 
+@settings(deadline=None)
 @given(first=st.integers(0, 200), second=st.integers(0, 200))
 def test_the_criterion_is_an_integral_of_the_beta_density(first: int, second: int) -> None:
     assert lead(first, second) == pytest.approx(beta(first + 1, second + 1).sf(0.5), abs=1e-12)
@@ -71,9 +74,12 @@ def test_a_batch_is_drawn_whole_between_two_looks(lab: Any) -> None:
     assert len(lab.run(AdaptiveConsistency(5, batch=3), Scripted(["a"]))[0]) == 5
 
 
-def test_solutions_without_an_end_do_not_vote(lab: Any) -> None:
+def test_solutions_without_an_end_or_an_answer_do_not_vote(lab: Any, table: Any) -> None:
     lab.max_tokens = 3
-    assert len(lab.run(AdaptiveConsistency(10), Scripted(["endless"]))[0]) == 10
+    for texts, answer in ([["endless"], lambda t: t.text], [["a"], lambda _: None]):
+        (ctx,) = lab.contexts(Scripted(texts), table, [0])
+        ctx.answer = answer
+        assert len(asyncio.run(AdaptiveConsistency(10)(Problem("p", "ask"), ctx))) == 10
 
 
 @pytest.mark.parametrize(("key", "value"), [("threshold", 0.4), ("threshold", 1.1), ("batch", 0)])

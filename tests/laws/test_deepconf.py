@@ -1,19 +1,20 @@
 """DeepConf, offline and online, on a language with a confident and an unsure branch."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ponder.errors import UserError
 from ponder.samplers.scripted import Scripted
 from ponder.samplers.toy_language import ToyLanguage
 from ponder.search.deepconf import DeepConf, DeepConfOnline, bottom_groups, groups, lowest_group, mean, tail
-from ponder.search.uncertainty import TELLING, confidences
-from ponder.types import Problem
+from ponder.search.uncertainty import confidences
+from ponder.types import Problem, Step, Trace
 from ponder.verifiers.rule import Constant
 
 MEASURES = [bottom_groups, lowest_group, mean, tail]
@@ -63,6 +64,7 @@ def test_measures_by_hand() -> None:
     assert groups(np.zeros(0), 2).tolist() == [0.0]
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     confidence=st.lists(st.floats(0, 30), min_size=1, max_size=60).map(np.array),
     group=st.integers(1, 80),
@@ -112,27 +114,19 @@ def bar_at_sure(ctx: Any) -> bool:
     return len(ctx.reports[0].population) >= 2
 
 
-def test_online_keeps_all_above_the_bar_and_none_below(lab: Any) -> None:
-    """Half of the further solutions are above it, by the language."""
-    kept: list[int] = []
-    for seed in range(40):
-        population, ctx = run(lab, DeepConfOnline(24, keep=0.1, warm_up=8, group=2, concurrent=4), seed)
+def test_online_keeps_all_above_the_bar_and_aborts_the_others_at_a_full_group(lab: Any) -> None:
+    """Half of the further solutions are above it; each of the others costs the two tokens of a group, not five."""
+    kept, tokens, further = [], [], 16
+    for seed in range(30):
+        population, ctx = run(lab, DeepConfOnline(8 + further, keep=0.1, warm_up=8, group=2, concurrent=16), seed)
         if bar_at_sure(ctx):
             assert {t.text[0] for t in population.traces} == {"a"}
             assert np.exp(population.log_weights) == pytest.approx([LOWEST["a"]] * len(population))
             kept.append(len(population) - len(ctx.reports[0].population))
-    assert len(kept) > 30
-    assert abs(np.mean(kept) - 8) < 4 * np.sqrt(16 * 0.25 / len(kept)), np.mean(kept)
-
-
-def test_online_aborts_where_a_full_group_falls_below_the_bar(lab: Any) -> None:
-    """An unsure solution costs two tokens, the length of a group, in place of five."""
-    tokens, further = [], 16
-    for seed in range(40):
-        _, ctx = run(lab, DeepConfOnline(8 + further, keep=0.1, warm_up=8, group=2, concurrent=16), seed)
-        if bar_at_sure(ctx):
             spent = [sum(cost.new_tokens for cost in report.cost.values()) for report in ctx.reports]
             tokens.append((spent[-1] - spent[0]) / further)
+    assert len(kept) > 20
+    assert abs(np.mean(kept) - further / 2) < 4 * np.sqrt(further * 0.25 / len(kept)), np.mean(kept)
     exact = (TOKENS["a"] + 2) / 2
     assert exact < (TOKENS["a"] + TOKENS["b"]) / 2  # what offline takes
     assert abs(np.mean(tokens) - exact) < 4 * np.std(tokens) / np.sqrt(len(tokens)), (np.mean(tokens), exact)
@@ -146,18 +140,40 @@ def test_online_aborts_nothing_before_a_group_is_full(lab: Any) -> None:
     assert abs((spent[-1] - spent[0]) / 192 - exact) < 4 * 1.2 / np.sqrt(192)
 
 
-@pytest.mark.parametrize("every", [1, 2, 3])
-def test_the_length_of_a_step_decides_when_not_whether(lab: Any, every: Any) -> None:
-    """Looking at the last steps only is looking at all groups."""
-    lab.step = type(lab.step)(every=every)
-    strategy = DeepConfOnline(40, keep=0.3, warm_up=8, group=3, concurrent=32)
-    for seed in range(5):
-        population, ctx = run(lab, strategy, seed)
-        (again,) = lab.contexts(ToyLanguage(BRANCHES), Constant(), [seed])
-        drawn = asyncio.run(again.sample(Problem("p", "ask"), 8, picking=TELLING))
-        bar = np.quantile([lowest_group(confidences(t), 3) for t in drawn], 0.7)
-        assert all(lowest_group(confidences(t), 3) >= bar - 1e-8 for t in population.traces)
-        assert len(population) > len(ctx.reports[0].population)
+def told(steps: list[list[float]]) -> Trace:
+    """A trace whose tokens have these confidences, step by step."""
+    return Trace(
+        Problem("p", "ask"), tuple(Step("x", (120,) * len(s), top_logprobs=tuple((-c,) for c in s)) for s in steps)
+    )
+
+
+STEPS = st.lists(st.lists(st.floats(0, 5), min_size=1, max_size=6), min_size=1, max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS, group=st.integers(1, 8), bar=st.floats(0, 5))
+def test_to_look_at_the_last_step_is_to_look_at_all_groups(steps: Any, group: int, bar: float) -> None:
+    """A trace is aborted at the end of the first step in which a full group lies below the bar, wherever steps end."""
+    strategy = DeepConfOnline(4, group=group)
+    for i in range(1, len(steps) + 1):
+        trace = told(steps[:i])
+        known = confidences(trace)
+        full = [known[j : j + group].mean() for j in range(len(known) - group + 1)]
+        assume(all(abs(one - bar) > 1e-6 for one in full))
+        assert strategy._fell(trace, bar) == any(one < bar for one in full)
+        if strategy._fell(trace, bar):
+            break
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS, group=st.integers(1, 8))
+def test_a_solution_that_sets_the_bar_never_falls_below_it(steps: Any, group: int) -> None:
+    """Whatever the rounding of its sums."""
+    strategy = DeepConfOnline(4, keep=1.0, group=group)
+    trace = told(steps)
+    bar = strategy._bar([replace(trace, steps=(*trace.steps[:-1], replace(trace.steps[-1], why="eos")))])
+    assert not any(strategy._fell(told(steps[:i]), bar) for i in range(1, len(steps) + 1))
+    assert len(strategy._voters([trace], bar)) == 1
 
 
 def test_online_ends_when_the_votes_agree(lab: Any) -> None:

@@ -1,5 +1,6 @@
 """Early stopping: the number of windows is geometric, cut at n."""
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from ponder.errors import UserError
 from ponder.samplers.scripted import Scripted
 from ponder.samplers.toy_language import ToyLanguage
 from ponder.search.early_stopping import EarlyStopping
+from ponder.types import Problem
 
 
 @pytest.mark.parametrize(("n", "window"), [(8, 2), (9, 3), (15, 5)])
@@ -24,7 +26,7 @@ def test_windows_follow_their_closed_form(lab: Any, n: Any, window: Any) -> None
     assert abs(windows.mean() - exact) < 4 * windows.std() / np.sqrt(runs), (windows.mean(), exact)
 
 
-def test_only_a_whole_window_stops(lab: Any) -> None:
+def test_a_window_stops_only_if_all_agree(lab: Any) -> None:
     """Windows of three from "a", "b": aba, aba, a ... and of two: ab, ab. Never unanimous, though each "a" leads."""
     assert len(lab.run(EarlyStopping(7, 3), Scripted(["a", "b"]))[0]) == 7
     assert len(lab.run(EarlyStopping(7, 3), Scripted(["a"]))[0]) == 3
@@ -36,9 +38,12 @@ def test_agreement_across_two_windows_does_not_stop(lab: Any) -> None:
     assert "".join(t.text for t in population.traces) == "abbaabba"
 
 
-def test_solutions_without_an_end_do_not_agree(lab: Any) -> None:
+def test_solutions_without_an_end_or_an_answer_do_not_agree(lab: Any, table: Any) -> None:
     lab.max_tokens = 3
-    assert len(lab.run(EarlyStopping(9, 3), Scripted(["endless"]))[0]) == 9
+    for texts, answer in ([["endless"], lambda t: t.text], [["a"], lambda _: None]):
+        (ctx,) = lab.contexts(Scripted(texts), table, [0])
+        ctx.answer = answer
+        assert len(asyncio.run(EarlyStopping(9, 3)(Problem("p", "ask"), ctx))) == 9
 
 
 def test_all_solutions_vote_with_equal_weights(lab: Any, even: Any) -> None:
