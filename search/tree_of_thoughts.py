@@ -174,7 +174,7 @@ class DepthFirst:
     """Tree of Thoughts, depth first (Yao et al. 2023, arXiv 2305.10601); N is the number of solutions to find.
 
     The most promising child is visited first; children of too little value are never visited,
-    and the search goes back to the next best of an earlier state. The result are the states
+    and the search goes back to the next best of an earlier state. The result is the states
     that ended, weighted by value; as long as there are none, the deepest state visited.
 
     Args:

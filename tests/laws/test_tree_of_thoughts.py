@@ -107,7 +107,7 @@ def test_equal_values_are_kept_in_the_order_of_generation(lab: Any) -> None:
 def test_ended_states_leave_the_frontier_and_stay_in_the_result(lab: Any) -> None:
     async def propose(ctx: Any, states: Any, width: Any) -> Any:
         assert all(state.alive for state in states)
-        return [state + Step(c, why=w) for state in states for c, w in (("9", "eos"), ("1", "stop"), ("5", "eos"))]
+        return [state + one for state in states for one in (Step("9", why="eos"), Step("1"), Step("5", why="eos"))]
 
     population, _ = lab.run(BreadthFirst(2, depth=3, propose=propose, evaluate=by_last))
     assert texts(population) == ["9", "5"], "both states of round 1 ended, so there is no round 2"
@@ -178,7 +178,7 @@ def test_breadth_and_depth_first_agree_when_they_see_everything(lab: Any) -> Non
 def replying(proposals: str, judgements: Any) -> Any:
     """A model that proposes these lines and judges a trace by its last character."""
 
-    def reply(trace: Trace, seed: int) -> str:
+    def reply(trace: Trace, seed: int) -> Any:
         if "Suggest" in trace.problem.prompt:
             return proposals
         steps = trace.problem.prompt.split("Steps so far:\n")[1].split("\n\nCan ")[0]
