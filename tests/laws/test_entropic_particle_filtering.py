@@ -135,8 +135,8 @@ def test_the_evidence_with_look_ahead_is_unbiased(lab: Any, even: Any, scores: A
 
     _, exact = lab.posterior(even, potential)
     strategy = EntropicParticleFiltering(3, early_phase=0.0, lookahead=1)
-    estimates = [np.exp(population.evidence) for population, _ in lab.many(strategy, even, seeds=range(200))]
-    assert abs(np.mean(estimates) - exact) < 4 * np.std(estimates, ddof=1) / np.sqrt(200)
+    estimates = [np.exp(population.evidence) for population, _ in lab.many(strategy, even, seeds=range(100))]
+    assert abs(np.mean(estimates) - exact) < 4 * np.std(estimates, ddof=1) / np.sqrt(100)
 
 
 def test_look_ahead_is_billed(lab: Any, uneven: Any, table: Any) -> None:
