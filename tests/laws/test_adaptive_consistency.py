@@ -76,8 +76,9 @@ def test_a_batch_is_drawn_whole_between_two_looks(lab: Any) -> None:
 
 def test_solutions_without_an_end_or_an_answer_do_not_vote(lab: Any, table: Any) -> None:
     lab.max_tokens = 3
-    for texts, answer in ([["endless"], lambda t: t.text], [["a"], lambda _: None]):
-        (ctx,) = lab.contexts(Scripted(texts), table, [0])
+    cases: list[tuple[str, Any]] = [("endless", text), ("a", lambda _: None)]
+    for words, answer in cases:
+        (ctx,) = lab.contexts(Scripted([words]), table, [0])
         ctx.answer = answer
         assert len(asyncio.run(AdaptiveConsistency(10)(Problem("p", "ask"), ctx))) == 10
 

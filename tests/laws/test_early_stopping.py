@@ -13,11 +13,15 @@ from ponder.search.early_stopping import EarlyStopping
 from ponder.types import Problem
 
 
+def text(trace: Any) -> Any:
+    return trace.text
+
+
 @pytest.mark.parametrize(("n", "window"), [(8, 2), (9, 3), (15, 5)])
 def test_windows_follow_their_closed_form(lab: Any, n: Any, window: Any) -> None:
     """A window stops with probability q = sum p^w; of m windows, (1 - (1 - q)^m) / q are drawn on average."""
     language = ToyLanguage({"^": {"a": 0.7, "b": 0.3}, "a": {"$": 1.0}, "b": {"$": 1.0}})
-    runs, m = 250, n // window
+    runs, m = 150, n // window
     q = sum(p**window for _, p in language.enumerate())
     done = lab.many(EarlyStopping(n, window), language, seeds=range(runs))
     windows = np.array([len(population) / window for population, _ in done])
@@ -40,8 +44,9 @@ def test_agreement_across_two_windows_does_not_stop(lab: Any) -> None:
 
 def test_solutions_without_an_end_or_an_answer_do_not_agree(lab: Any, table: Any) -> None:
     lab.max_tokens = 3
-    for texts, answer in ([["endless"], lambda t: t.text], [["a"], lambda _: None]):
-        (ctx,) = lab.contexts(Scripted(texts), table, [0])
+    cases: list[tuple[str, Any]] = [("endless", text), ("a", lambda _: None)]
+    for words, answer in cases:
+        (ctx,) = lab.contexts(Scripted([words]), table, [0])
         ctx.answer = answer
         assert len(asyncio.run(EarlyStopping(9, 3)(Problem("p", "ask"), ctx))) == 9
 
