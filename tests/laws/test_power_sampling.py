@@ -1,6 +1,8 @@
 """Power sampling against the exact power distribution of a language whose solutions differ in length."""
 
 from collections import Counter
+from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from ponder.protocols import Picking
 from ponder.samplers.scripted import Scripted
 from ponder.samplers.toy_language import ToyLanguage
 from ponder.search.power_sampling import PowerSampling
+from ponder.search.uncertainty import sum_logprob
 from ponder.types import Problem, Step, Trace
 
 LANGUAGE = {
@@ -41,8 +44,37 @@ def agrees(found: Any, alpha: float) -> None:
 @pytest.mark.parametrize("alpha", [1.0, 3.0])
 def test_a_chain_ends_in_the_power_distribution(lab: Any, alpha: float) -> None:
     """One block of four steps holds every solution, so that the moves alone shape the distribution."""
-    strategy = PowerSampling(8, alpha=alpha, block_steps=4, moves=8)
-    agrees(lab.many(strategy, ToyLanguage(LANGUAGE), seeds=range(50)), alpha)
+    strategy = PowerSampling(8, alpha=alpha, block_steps=4, moves=12)
+    agrees(lab.many(strategy, ToyLanguage(LANGUAGE), seeds=range(40)), alpha)
+
+
+def spelt(text: str) -> Trace:
+    """A finished trace, one character a step, with its log-probabilities."""
+    characters = [*text, "$"]
+    chances = [np.log(LANGUAGE[before][c]) for before, c in zip(["^", *text], characters, strict=True)]
+    steps = [Step(c, (ord(c),), (chance,)) for c, chance in zip(characters, chances, strict=True)]
+    return Trace(Problem("p", "ask"), (*steps[:-1], replace(steps[-1], text="", why="eos")))
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 4.0])
+def test_moves_are_in_detailed_balance(alpha: float) -> None:
+    """pi(x) P(x -> x', cut) = pi(x') P(x' -> x, cut), for each pair and each cut that leads from one to the other."""
+    strategy, exact = PowerSampling(1, alpha), power(alpha)
+
+    def flow(old: Trace, new: Trace, cut: int) -> float:
+        proposed = np.exp(sum_logprob(new.steps[cut:])) / len(old)
+        return float(exact[old.text] * proposed * np.exp(min(0.0, strategy.log_ratio(old, new, cut))))
+
+    traces = [spelt(text) for text in exact]
+    common = [
+        (old, new, cut)
+        for old, new in permutations(traces, 2)
+        for cut in range(min(len(old), len(new)))
+        if old.steps[:cut] == new.steps[:cut]
+    ]
+    assert any(cut > 0 for _, _, cut in common)
+    for old, new, cut in common:
+        assert flow(old, new, cut) == pytest.approx(flow(new, old, cut), rel=1e-12)
 
 
 def test_the_ratio_weighs_suffixes_and_counts_cuts() -> None:
