@@ -62,4 +62,6 @@ def confidences(trace: Trace) -> Floats:
             "this strategy needs log-probabilities of the likeliest tokens, which the sampler does not give",
             "sampler=vllm and sampler=transformers give them",
         )
+    if len({len(top) for top in tops}) == 1:
+        return np.asarray(-np.array(tops, dtype=np.float64).mean(axis=1), dtype=np.float64)
     return np.array([-np.mean(top) for top in tops], dtype=np.float64)

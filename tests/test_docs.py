@@ -23,7 +23,7 @@ def test_every_strategy_has_a_row_and_every_row_a_strategy() -> None:
 @pytest.mark.parametrize("path", SEARCHES, ids=lambda path: path.stem)
 def test_a_row_names_page_file_and_lines(path: Path) -> None:
     page, paper, file, lines = TABLE[path.stem]
-    module, _, name = str(OmegaConf.load(path)["_target_"]).rpartition(".")
+    module, _, name = str(OmegaConf.select(OmegaConf.load(path), "_target_")).rpartition(".")
     assert file == f"{module.rpartition('.')[2]}.py"
     source = (ROOT / "search" / file).read_text(encoding="utf-8")
     assert int(lines) == dict(bodies(source))[name]

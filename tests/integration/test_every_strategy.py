@@ -35,7 +35,7 @@ async def rows(path: Path, strategy: Any, policy: Any, verifier: Any, budget: Bu
     )
     file = RowFile(path)
     try:
-        settings = {"stamp": {}, "seed": 1, "select": "weighted_vote", "selectors": select.SELECTORS}
+        settings: Any = {"stamp": {}, "seed": 1, "select": "weighted_vote", "selectors": select.SELECTORS}
         await run(TASK, strategy, setup, rows=file, **settings)
     finally:
         file.close()

@@ -59,3 +59,20 @@ def test_it_answers_questions_through_its_chat_template(tmp_path: Path, monkeypa
     assert sum(trace["finished"] for row in found for trace in row["traces"]) >= 8  # it knows where to end
     answers = [trace["answer"] for row in found for trace in row["traces"] if trace["answer"]]
     assert len(answers) >= 2
+
+
+def test_strategies_that_ask_in_words_are_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("vllm")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    given = ("model=smollm2", "task=gsm8k", f"task.path={GSM8K}", "task.limit=5", "budget.n=3", "verifier=none")
+    searches = "search=gen_select,universal_self_consistency"
+    done = ponder(tmp_path, "-m", searches, *given, "select=weighted_vote", "solution.max_tokens=160").well()
+    assert "follows no instructions" not in done.err
+    for run in runs(tmp_path / "runs"):
+        found = rows(run)
+        assert [row["error"] for row in found] == [None] * 5
+        assert all(row["cost"]["policy"]["samples"] == 3 for row in found)
+        # What the judge wrote is on the bill, and is no trace.
+        replies = [row["cost"]["policy"]["new_tokens"] - sum(sum(t["tokens"]) for t in row["traces"]) for row in found]
+        assert all(reply >= 0 for reply in replies)
+        assert sum(replies) > 0
