@@ -17,7 +17,7 @@ from ponder.samplers.toy_language import ToyLanguage
 from ponder.search import mcts
 from ponder.search.mcts import MCTS, puct, uct
 from ponder.search.weights import exponential
-from ponder.types import Trace
+from ponder.types import Problem, Step, Trace
 
 DEPTH = 5
 LETTERS = "abcd"
@@ -203,13 +203,13 @@ def test_a_vote_weighs_by_score_and_a_maximum_picks_the_best(lab: Any, even: Any
     assert np.allclose(raw.log_weights, values)
 
 
-def test_the_most_visited_path_leads_to_the_answer(lab: Any, trees: Any) -> None:
-    population, _ = lab.run(MCTS(60, exploration=0.2, output="max_visit"), Scripted(branching), Additive(3))
+@pytest.mark.parametrize("seed", range(6))
+def test_the_most_visited_path_leads_to_the_answer(lab: Any, trees: Any, seed: Any) -> None:
+    strategy = MCTS(25, exploration=1.0, output="max_visit")
+    population, _ = lab.run(strategy, Scripted(branching), Additive(seed), seed=seed)
     node = trees[-1]
     while node.children:
-        visits = [child.visits for child in node.children]
         node = max(node.children, key=lambda child: (child.visits, child.mean))
-        assert node.visits == max(visits)
     (chosen,) = np.flatnonzero(population.log_weights == 0)
     assert population.traces[chosen] is node.answer
 
@@ -248,6 +248,26 @@ def test_solutions_that_never_end_are_not_completed(lab: Any, trees: Any) -> Non
     population, _ = lab.run(MCTS(99, leaf="value"), ToyLanguage({"^": {"a": 1.0}, "a": {"a": 1.0}}))
     assert trees[-1].explored
     assert [trace.closed for trace in population.traces] == [True]
+
+
+def test_what_is_completed_can_still_go_on(lab: Any) -> None:
+    """The better child, "a", is a dead end."""
+
+    def draw(trace: Trace, seed: int) -> Any:
+        if trace.steps:
+            return "c"
+        return Step("a", why="abort") if seed % 2 else Step("b")
+
+    population, _ = lab.run(MCTS(3, width=2, leaf="value"), Scripted(draw))
+    assert [(trace.text, trace.finished) for trace in population.traces] == [("a", False), ("bc", True)]
+
+
+def test_paths_follow_visits_before_means() -> None:
+    start = Trace(Problem("p", "ask"))
+    children = [mcts.Node(start, visits=v, total=v * mean) for v, mean in [(2, 0.9), (5, 0.2), (5, 0.6), (0, 0.0)]]
+    root = mcts.Node(start, children=children, visits=13)
+    assert mcts._most_visited(root) == [root, children[2]]
+    assert mcts._most_visited(root, lambda child: child.visits < 5) == [root, children[0]]
 
 
 def test_the_steps_of_a_trace_are_the_runs(lab: Any, trees: Any) -> None:
