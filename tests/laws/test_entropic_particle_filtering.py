@@ -99,6 +99,12 @@ def test_without_an_early_phase_it_is_particle_filtering_resampled_each_round(la
         assert one.evidence == pytest.approx(other.evidence)
 
 
+def test_the_last_report_is_the_result_also_if_resampling_leaves_ended_particles_only(lab: Any, uneven: Any) -> None:
+    found = lab.many(EntropicParticleFiltering(2), uneven, seeds=range(40))
+    assert all(ctx.reports[-1].population is population for population, ctx in found)
+    assert any(len(ctx.reports) > max(len(t) for r in ctx.reports for t in r.population.traces) for _, ctx in found)
+
+
 def test_the_base_temperature_divides_the_log_potentials(lab: Any, even: Any) -> None:
     population, _ = lab.run(EntropicParticleFiltering(3, base_temperature=2.0), even, Constant(0.8))
     assert population.log_weights == pytest.approx(np.full(3, np.log(4) / 2))
