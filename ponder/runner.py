@@ -19,9 +19,12 @@ Select = Callable[[Population, Callable[[Trace], str | None], np.random.Generato
 
 
 async def search(strategy: Strategy, problem: Problem, ctx: Context) -> Population:
-    """Runs a strategy on one question; if its budget ends, the last report is the result."""
+    """Runs a strategy on one question; if its budget ends, the last report is the result. The result is reported."""
     try:
-        return await strategy(problem, ctx)
+        population = await strategy(problem, ctx)
+        if not ctx.reports or ctx.reports[-1].population is not population:
+            ctx.report(population)
+        return population
     except (BudgetExhausted, BaseExceptionGroup) as error:
         if not isinstance(cause := unwrapped(error), BudgetExhausted):
             raise cause from error

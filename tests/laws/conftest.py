@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from ponder.context import Context, Setup
-from ponder.ledger import Budget, BudgetExhausted, Ledger
+from ponder.ledger import Budget, Ledger
 from ponder.protocols import Until
+from ponder.runner import search
 from ponder.samplers.toy_language import ToyLanguage
 from ponder.types import Population, Problem, Trace
 
@@ -94,10 +95,7 @@ class Lab:
         """Many searches, `together` at a time."""
 
         async def one(problem: Problem, ctx: Context) -> tuple[Population, Context]:
-            try:
-                return await strategy(problem, ctx), ctx
-            except BudgetExhausted:
-                return ctx.reports[-1].population if ctx.reports else Population.equal([]), ctx
+            return await search(strategy, problem, ctx), ctx
 
         async def everything() -> Any:
             contexts = self.contexts(sampler or ToyLanguage(EVEN), verifier or Table(), seeds, budget)
