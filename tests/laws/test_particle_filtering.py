@@ -227,3 +227,9 @@ def test_the_temperature_moves_in_a_straight_line_and_stays(
     _, ctx = lab.run(strategy, even, Constant(0.8))
     totals = [report.population.log_weights[0] for report in ctx.reports]
     assert np.diff([0.0, *totals]) == pytest.approx(np.log(4) / np.array(temperatures))
+
+
+def test_the_last_report_is_the_result_also_if_resampling_leaves_ended_particles_only(lab: Any, uneven: Any) -> None:
+    found = lab.many(ParticleFiltering(2, ess_threshold=1.0), uneven, seeds=range(40))
+    assert all(ctx.reports[-1].population is population for population, ctx in found)
+    assert any(len(ctx.reports) > max(len(t) for r in ctx.reports for t in r.population.traces) for _, ctx in found)
