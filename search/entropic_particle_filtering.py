@@ -94,8 +94,6 @@ class EntropicParticleFiltering:
             ctx.report(population)
             if population.alive:
                 population = await self._resampled(population, rounds / ctx.max_steps, ctx)
-                if not population.alive:  # chance left ended particles only
-                    ctx.report(population)
         return population
 
     async def _resampled(self, population: Population, progress: float, ctx: Context) -> Population:

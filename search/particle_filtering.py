@@ -75,8 +75,6 @@ class ParticleFiltering:
             if population.alive and population.ess < self.ess_threshold * self.n:
                 population = population.resample(self.resampling, ctx.rng)
                 scores = await ctx.score(population.traces)  # the survivors' own: known, at no cost
-                if not population.alive:  # chance left ended particles only
-                    ctx.report(population)
         return population
 
     def _log_potentials(self, before: Population, scores: Floats, previous: Floats, rounds: int) -> Floats:
