@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from ponder.batching import Scorer, gather
+from ponder.batching import Scorer
+from ponder.batching import gather as gather
 from ponder.errors import SamplerError, UserError
 from ponder.ledger import Budget, BudgetExhausted, Ledger
 from ponder.protocols import Picking, Sampler, Until, Verifier
@@ -179,8 +180,7 @@ class Context:
         """
         sampler = self._sampler(role)
         reader = _able(sampler, "read", role)
-        after = trace + step
-        async with self.ledger.reserve(role, lambda tokens: self._quote(sampler, after, tokens), 1, 1) as grant:
+        async with self.ledger.reserve(role, lambda most: self._quote(sampler, trace + step, most), 1, 1) as grant:
             (found,) = await self._attempt(role, lambda: gather([reader(trace, step)]))
             grant.charge(found.cost)
         return replace(step, logprobs=found.logprobs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import logsumexp
 
-from ponder.context import Context
+from ponder.context import Context, gather
 from ponder.search.resampling import multinomial
 from ponder.search.uncertainty import sum_logprob
 from ponder.search.weights import Weight, telescoped
@@ -162,13 +161,8 @@ async def _scores(traces: Sequence[Trace], ctx: Context) -> Floats:
 async def _likelihood(prefixes: Sequence[Trace], rest: Step, ctx: Context) -> Floats:
     """Log-probability of the rest after each prefix; equal prefixes share a request."""
     distinct = list(dict.fromkeys(prefixes))
-    # All requests end before an error goes up, so that what was spent is booked.
-    read = await asyncio.gather(*(ctx.read(prefix, rest) for prefix in distinct), return_exceptions=True)
-    told: dict[Trace, float] = {}
-    for prefix, step in zip(distinct, read, strict=True):
-        if isinstance(step, BaseException):
-            raise step
-        told[prefix] = sum_logprob([step])
+    read = await gather(ctx.read(prefix, rest) for prefix in distinct)
+    told = {prefix: sum_logprob([step]) for prefix, step in zip(distinct, read, strict=True)}
     return np.array([told[prefix] for prefix in prefixes])
 
 

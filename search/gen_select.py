@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ponder.context import Context
+from ponder.context import Context, gather
 from ponder.search.arguments import whole
 from ponder.search.asking import named, numbered, question
 from ponder.search.universal_self_consistency import favouring, plurality
@@ -62,7 +61,7 @@ class GenSelect:
             rounds += 1
             groups = [playing[i : i + self.group] for i in range(0, len(playing), self.group)]
             questions = [self._best(group, candidates, f"{rounds}.{i}", ctx) for i, group in enumerate(groups)]
-            playing = await _together(questions)
+            playing = await gather(questions)
             population = favouring(traces, playing)
             ctx.report(population)
         return population
@@ -76,12 +75,3 @@ class GenSelect:
         (reply,) = await ctx.sample(question(problem, prompt, f"select-{tag}"), 1, role=self.judge)
         choice = named(reply.text, len(group))
         return plurality(group, candidates, ctx.answer) if choice is None else group[choice]
-
-
-async def _together(work: Iterable[Awaitable[Trace]]) -> list[Trace]:
-    """All results in order; an error only once all have ended, so that what they spent is booked."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return [result for result in results if isinstance(result, Trace)]

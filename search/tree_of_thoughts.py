@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import softmax
 
-from ponder.context import Context
+from ponder.context import Context, gather
 from ponder.errors import VerifierError
 from ponder.search.arguments import choice, number, whole
 from ponder.search.asking import question
@@ -248,11 +247,7 @@ def _prompt(template: str, trace: Trace, **more: object) -> Problem:
 
 async def _ask(ctx: Context, asked: Sequence[Problem], times: int) -> list[list[Trace]]:
     """Each question's replies, `times` or fewer; all are asked at once."""
-    replies = await asyncio.gather(*(ctx.sample(one, times) for one in asked), return_exceptions=True)
-    for reply in replies:  # only now, so that what was running is booked before an error ends the search
-        if isinstance(reply, BaseException):
-            raise reply
-    return [reply for reply in replies if not isinstance(reply, BaseException)]
+    return await gather(ctx.sample(one, times) for one in asked)
 
 
 def _thought(line: str) -> Step:
