@@ -224,7 +224,7 @@ def points(rows: Iterable[Row], at: Sequence[int] = ()) -> list[Point]:
         smaller = {k for k in (at or [4**i for i in range(16)]) if k < largest and search in INDEPENDENT}
         chosen = {row.data.get("select") or "weighted_vote" for members in by_n.values() for row in members}
         if search in ("self_consistency", "coverage"):  # a vote is all it has; equal weights make each selector one
-            chosen = {"majority"}
+            chosen = {"majority"} if search == "self_consistency" else set()
         for select in sorted(chosen | set(INDEPENDENT.get(search, ()))):
             method, always = f"{prefix}{search} · {select}", select in INDEPENDENT.get(search, ())
             for n, members in by_n.items():
@@ -236,7 +236,7 @@ def points(rows: Iterable[Row], at: Sequence[int] = ()) -> list[Point]:
                     found.append(_point(method, k, by_n[largest], select, smaller, f"from N={largest}"))
         if search not in INDEPENDENT:
             continue
-        other = any((label, votes) in groups for votes in ("self_consistency", "coverage"))
+        other = (label, "self_consistency") in groups
         if search == next(first for first in INDEPENDENT if (label, first) in groups):
             for k in smaller | {largest}:
                 found.append(_point(prefix + COVERAGE, k, by_n[largest], COVERAGE, smaller | {k}, f"from N={largest}"))

@@ -271,4 +271,4 @@ def test_a_coverage_run_gives_pass_at_k(tmp_path: Path) -> None:
     found = {(p.method, p.n): p.accuracy for p in summarise([tmp_path])}
     assert found["pass@k", 1] == pytest.approx(0.25)
     assert found["pass@k", 4] == 1.0
-    assert found["coverage · majority", 4] == 0.0
+    assert {method for method, _ in found} == {"pass@k"}
