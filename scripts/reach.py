@@ -134,7 +134,7 @@ def _cell(need: Need | None) -> str:
         return "not reached"
     text = f"{_figure(need.value)} [{_figure(need.low)}, {_figure(need.high)}]"
     if need.ratio is not None:
-        text += f" x{need.ratio:.2f} [{need.ratio_low:.2f}, {need.ratio_high:.2f}]"
+        text += f"\nx{need.ratio:.2f} [{need.ratio_low:.2f}, {need.ratio_high:.2f}]"
     return text
 
 
