@@ -133,13 +133,14 @@ class MCTS:
             value = await self._evaluate(path[-1], ctx)
             answered += _found(path)
             _back_up(path, value)
-            ctx.report(self._population(root, answered))
+            population = self._population(root, answered)
+            ctx.report(population)
         if not root.explored and not any(node.answer is not None and node.answer.finished for node in answered):
             path = _most_visited(root, lambda child: not child.explored)
             await self._roll_out(path[-1], ctx)
             answered += _found(path)
-            ctx.report(self._population(root, answered))
-        return self._population(root, answered)
+            population = self._population(root, answered)
+        return population
 
     def _descend(self, root: Node) -> list[Node]:
         """The way from the root to a leaf, both included."""

@@ -79,9 +79,10 @@ class ParallelTempering:
                 report = None if sweeps or populations else ctx.report
                 populations.append(await chain.sweep(problem, ctx, reference, report))
             sweeps.append(populations[0])
-            ctx.report(pooled(sweeps))
+            population = pooled(sweeps)
+            ctx.report(population)
             references = list(await self.swapped([draw(population, ctx.rng) for population in populations], ctx))
-        return pooled(sweeps)
+        return population
 
     @property
     def chains(self) -> list[ConditionalSMC]:

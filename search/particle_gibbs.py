@@ -65,8 +65,9 @@ class ParticleGibbs:
             report = None if sweeps else ctx.report  # later on, finished sweeps say more than prefixes
             sweeps.append(await self.kernel.sweep(problem, ctx, reference, report))
             reference = draw(sweeps[-1], ctx.rng)
-            ctx.report(pooled(sweeps))
-        return pooled(sweeps)
+            population = pooled(sweeps)
+            ctx.report(population)
+        return population
 
     @property
     def kernel(self) -> ConditionalSMC:

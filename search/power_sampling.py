@@ -68,8 +68,9 @@ class PowerSampling:
                 chains = await self.move(chains, end, ctx)
             done += [trace for trace in chains if not trace.alive]
             chains = [trace for trace in chains if trace.alive]
-            ctx.report(Population.equal([*done, *chains]))
-        return Population.equal(done)
+            population = Population.equal([*done, *chains])
+            ctx.report(population)
+        return population
 
     async def move(self, chains: Sequence[Trace], end: int, ctx: Context) -> list[Trace]:
         """One Metropolis-Hastings move of each chain, in as many calls as the longest suffix has steps.

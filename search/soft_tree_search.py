@@ -93,8 +93,9 @@ class SoftTreeSearch:
             path = grow(path, rollout)
             path[-1].value = float(reward)
             self._back_up(path)
-            ctx.report(self._population(root))
-        return self._population(root)
+            population = self._population(root)
+            ctx.report(population)
+        return population
 
     def _descend(self, root: Node, rng: np.random.Generator) -> list[Node]:
         """The way from the root to the node that draws a new child, both included."""
