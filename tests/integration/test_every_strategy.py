@@ -13,6 +13,11 @@ from ponder.protocols import Picking, Until
 from ponder.runner import run
 from ponder.scripts.rows import RowFile, read_rows
 from ponder.search import select
+from ponder.search.beam_search import BeamSearch
+from ponder.search.deepconf import DeepConfOnline
+from ponder.search.entropic_particle_filtering import EntropicParticleFiltering
+from ponder.search.mcts import MCTS, puct
+from ponder.search.particle_gibbs import ParticleGibbs
 from ponder.tasks.arithmetic import Arithmetic
 from tests.integration.test_vllm_search import Engine
 from tests.integration.test_vllm_search import emitted as emitted
@@ -68,3 +73,24 @@ async def test_a_ceiling_is_kept(
     assert [row["error"] for row in found] == [None] * 2
     assert sum(billed(row, "new_tokens") for row in found) == emitted.tokens
     assert all(0 < billed(row, "new_tokens") <= 50 for row in found)
+
+
+OPTIONS: dict[str, Any] = {
+    "aborted solutions": DeepConfOnline(12, keep=0.5, warm_up=4, group=8, concurrent=4),
+    "ancestors": ParticleGibbs(8, iterations=2, ancestors="sampled", ess_threshold=1.0),
+    "look-ahead modulation": EntropicParticleFiltering(4, lookahead=2),
+    "lookahead": BeamSearch(4, width=2, lookahead=1),
+    "prior and value": MCTS(12, selection=puct, prior="logprob", leaf="value", output="max_visit"),
+}
+"""What the defaults do not reach: log-probabilities, greedy steps and given tokens read on the engine."""
+
+
+@session
+@pytest.mark.parametrize("name", OPTIONS)
+async def test_options_are_billed_as_well(
+    tmp_path: Path, vllm_policy: Any, vllm_reward: Any, emitted: Engine, name: str
+) -> None:
+    found = await rows(tmp_path / "rows.jsonl", OPTIONS[name], vllm_policy, vllm_reward, Budget())
+    assert [row["error"] for row in found] == [None] * 2
+    assert sum(billed(row, "new_tokens") for row in found) == emitted.tokens > 0
+    assert all(any(trace["finished"] for trace in row["traces"]) for row in found)
