@@ -10,10 +10,10 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
-from rich.console import Console
 from rich.table import Table
 
 from ponder.errors import UserError
+from ponder.scripts.command import arguments, command, console
 from ponder.scripts.metrics import paired
 from ponder.scripts.points import COVERAGE, Point, Row, count, load, points, warn
 from ponder.scripts.reach import reach
@@ -34,7 +34,8 @@ CHOICES = {
     "sort": ("method", "accuracy"),
     "format": ("table", "json"),
 }
-KEYS = (*CHOICES, "at", "reach", "out")
+DEFAULTS = {"x": "new_tokens", "y": "accuracy", "group": "search", "sort": "method", "format": "table"}
+DEFAULTS |= {"at": "", "reach": "", "out": ""}
 USAGE = f"""usage: ponder-curves DIR... [key=value ...]
 
 Reads every rows.jsonl under the DIRs and prints accuracy against compute; writes curves.png and curves.svg.
@@ -149,36 +150,18 @@ def heading(rows: Sequence[Row]) -> str:
 
 
 def parse(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Folders and options; a folder's name may hold "=" (sweeps make such).
+    """Folders and options; see `ponder.scripts.command.arguments`.
 
     Raises:
         UserError: an unknown key, a value that is not allowed, or no folder.
     """
-    dirs: list[str] = []
-    options = {"x": "new_tokens", "y": "accuracy", "group": "search", "sort": "method", "format": "table"}
-    options |= {"at": "", "reach": "", "out": ""}
-    for argument in argv:
-        key, equals, value = argument.partition("=")
-        if not equals and not argument.startswith("-"):
-            dirs.append(argument)
-        elif equals and key in KEYS:
-            if key in CHOICES and value not in CHOICES[key]:
-                raise UserError(
-                    f"{key}={value}: unknown value {value!r}", f"allowed for {key}: {', '.join(CHOICES[key])}"
-                )
-            options[key] = value
-        elif Path(argument).exists():
-            dirs.append(argument)
-        else:
-            raise UserError(f"unknown key {key!r} in {argument!r}", f"allowed keys: {', '.join(KEYS)}")
+    dirs, options = arguments("ponder-curves", argv, DEFAULTS, CHOICES)
     if not all(k.isdecimal() and int(k) for k in options["at"].split(",") if options["at"]):
         raise UserError(f"at={options['at']}: not a list of N", "allowed for at: whole numbers from 1, as in at=1,4,16")
     if options["reach"] and not _share(options["reach"]):
         raise UserError(
             f"reach={options['reach']}: no accuracy", "allowed for reach: a number in (0, 1], as in reach=0.8"
         )
-    if not dirs:
-        raise UserError("no folder given", "name at least one: ponder-curves DIR... (see --help)")
     return dirs, options
 
 
@@ -195,33 +178,27 @@ def main(argv: list[str] | None = None) -> None:
     Args:
         argv: arguments, the command's own if None.
     """
-    argv = sys.argv[1:] if argv is None else argv
-    if {"-h", "--help"} & set(argv):
-        print(USAGE)
-        return
-    try:
-        dirs, options = parse(argv)
-        rows = load(dirs, options["group"])
-        found = points(rows, [int(k) for k in options["at"].split(",") if k])
-        if options["sort"] == "accuracy":
-            found.sort(key=lambda point: (point.n, -point.accuracy, point.method))
-        first = Path(dirs[0])
-        out = Path(options["out"]) if options["out"] else first if first.is_dir() else first.parent
-        files = plot(found, options["x"], options["y"], heading(rows), out)
-    except UserError as error:
-        print(f"ponder-curves: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    command("ponder-curves", USAGE, _curves, argv)
+
+
+def _curves(argv: Sequence[str]) -> None:
+    dirs, options = parse(argv)
+    rows = load(dirs, options["group"])
+    found = points(rows, [int(k) for k in options["at"].split(",") if k])
+    if options["sort"] == "accuracy":
+        found.sort(key=lambda point: (point.n, -point.accuracy, point.method))
+    first = Path(dirs[0])
+    out = Path(options["out"]) if options["out"] else first if first.is_dir() else first.parent
+    files = plot(found, options["x"], options["y"], heading(rows), out)
     lines = [*compare(found), f"wrote {' and '.join(map(str, files))}"]
     if options["format"] == "json":
         print(json.dumps([point.asdict() for point in found], indent=2, ensure_ascii=False))
         print("\n".join(lines), file=sys.stderr)
         return
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # a pipe has no width: never cut columns there
-    console.print(table(found))
+    printer = console()
+    printer.print(table(found))
     if options["reach"]:
-        console.print(needs_table(reach(found, float(options["reach"])), float(options["reach"])))
+        printer.print(needs_table(reach(found, float(options["reach"])), float(options["reach"])))
     print("\n".join(lines))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from ponder.errors import UserError
+from ponder.scripts.command import arguments, command, console
 from ponder.scripts.metrics import Interval, wilson
 from ponder.scripts.points import INDEPENDENT, Row, count, load, warn
 from ponder.search.compute_optimal import ESTIMATES, Choice, Policy, agreement
@@ -249,28 +248,15 @@ def shown(found: Fit, cost: str) -> Table:
 
 
 def parse(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Folders and options; a folder's name may hold "=" (sweeps make such).
+    """Folders and options; see `ponder.scripts.command.arguments`.
 
     Raises:
         UserError: an unknown key, a value that is not allowed, or no folder.
     """
-    dirs, options = [], dict(DEFAULTS)
-    for argument in argv:
-        key, equals, value = argument.partition("=")
-        if equals and key in DEFAULTS:
-            options[key] = value
-        elif Path(argument).exists() or not (equals or argument.startswith("-")):
-            dirs.append(argument)
-        else:
-            raise UserError(f"unknown key {key!r} in {argument!r}", f"allowed keys: {', '.join(DEFAULTS)}")
-    for key, allowed in (("estimate", ESTIMATES), ("cost", COSTS)):
-        if options[key] not in allowed:
-            raise UserError(f"{key}={options[key]}: unknown value", f"allowed for {key}: {', '.join(allowed)}")
+    dirs, options = arguments("ponder-fit-policy", argv, DEFAULTS, {"estimate": ESTIMATES, "cost": COSTS})
     for key in ("n", "probes", "bins"):
         if not (options[key].isdecimal() and int(options[key])):
             raise UserError(f"{key}={options[key]} is out of range", "allowed: a whole number from 1")
-    if not dirs:
-        raise UserError("no folder given", "name at least one: ponder-fit-policy DIR... (see --help)")
     return dirs, options
 
 
@@ -280,24 +266,17 @@ def main(argv: list[str] | None = None) -> None:
     Args:
         argv: arguments, the command's own if None.
     """
-    argv = sys.argv[1:] if argv is None else argv
-    if {"-h", "--help"} & set(argv):
-        print(USAGE)
-        return
-    try:
-        dirs, given = parse(argv)
-        numbers: Any = {key: int(given[key]) for key in ("n", "probes", "bins")}
-        found = fit(load(dirs), estimate=given["estimate"], cost=given["cost"], **numbers)
-        write(found.policy, Path(given["out"]))
-    except UserError as error:
-        print(f"ponder-fit-policy: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    command("ponder-fit-policy", USAGE, _fit_policy, argv)
+
+
+def _fit_policy(argv: Sequence[str]) -> None:
+    dirs, given = parse(argv)
+    numbers: Any = {key: int(given[key]) for key in ("n", "probes", "bins")}
+    found = fit(load(dirs), estimate=given["estimate"], cost=given["cost"], **numbers)
+    write(found.policy, Path(given["out"]))
     if found.without:
         warn(f"{count(found.without, 'question')} without independent solutions: in no bin, and wrong in the accuracy")
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # a pipe has no width: never cut columns there
-    console.print(shown(found, given["cost"]))
+    console().print(shown(found, given["cost"]))
     print(f"the policy on these questions: {found.accuracy:.3f} (too good: it was fitted to them)")
     print(f"wrote {given['out']}")
 

@@ -12,13 +12,9 @@ from typing import Literal
 import numpy as np
 
 from ponder.context import Context
-from ponder.errors import VerifierError
 from ponder.search.arguments import choice, divides, number, whole
-from ponder.search.weights import probability
-from ponder.types import Floats, Population, Problem, Trace
-
-SLACK = 1e-6
-"""A float32 sigmoid or mean may stand this far outside [0, 1]."""
+from ponder.search.weights import probability, unit, weighted
+from ponder.types import Population, Problem, Trace
 
 EDGE_COSTS: dict[str, Callable[[float, float], float]] = {
     "consistent": lambda parent, child: max(0.0, parent - child),
@@ -160,7 +156,7 @@ class AStar:
         fan_out = self.n // self.width
         moved = await ctx.step([parent.trace for parent in parents], fan_out)
         origin = {child: parents[i // fan_out] for i, child in enumerate(moved)}
-        rewards = _rewards(await ctx.score(list(origin)))
+        rewards = unit(await ctx.score(list(origin)), "the heuristic 1 - r needs")
         return [self._node(origin[child], child, float(r)) for child, r in zip(origin, rewards, strict=True)]
 
     def _node(self, parent: Node, child: Trace, r: float) -> Node:
@@ -172,14 +168,4 @@ class AStar:
         """What was found; else the best finished solution, else the best prefixes, else dead ends."""
         best = goals or frontier.best(1, finished=True) or frontier.best(self.n, finished=False) or frontier.dead_ends
         scores = np.array([node.r for node in best], dtype=np.float64)
-        return Population(tuple(node.trace for node in best), probability(scores, np.ones(len(best))))
-
-
-def _rewards(scores: Floats) -> Floats:
-    """The scores, which must lie in [0, 1]."""
-    inside = (scores >= -SLACK) & (scores <= 1.0 + SLACK)  # false for NaN too
-    if not np.all(inside):
-        raise VerifierError(
-            f"the verifier scored {scores[~inside][0]:g}, outside [0, 1], which the heuristic 1 - r needs"
-        )
-    return np.clip(scores, 0.0, 1.0)
+        return weighted([node.trace for node in best], scores, probability)

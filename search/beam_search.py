@@ -10,7 +10,7 @@ import numpy as np
 from ponder.context import Context
 from ponder.search.arguments import divides, whole
 from ponder.search.lookahead import foresight
-from ponder.search.weights import Weight, probability
+from ponder.search.weights import Weight, probability, weighted
 from ponder.types import Floats, Population, Problem, Trace
 
 
@@ -62,4 +62,4 @@ class BeamSearch:
     ) -> Population:
         """The finished beams, weighted by score, which is known; while there are none, all beams of the round."""
         traces, scores = (completed, await ctx.score(completed)) if completed else (beams, values)
-        return Population(tuple(traces), self.weight(scores, np.ones(len(scores))))
+        return weighted(traces, scores, self.weight)

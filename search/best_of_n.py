@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from ponder.context import Context
 from ponder.search.arguments import whole
-from ponder.search.weights import Weight, probability
+from ponder.search.weights import Weight, probability, weighted
 from ponder.types import Population, Problem
 
 
@@ -39,6 +37,6 @@ class BestOfN:
         population = Population.equal(await ctx.sample(problem, self.n))
         ctx.report(population)
         scores = await ctx.score(population.traces)
-        population = population.reweight(self.weight(scores, np.ones(len(scores))))
+        population = weighted(population.traces, scores, self.weight)
         ctx.report(population)
         return population

@@ -131,9 +131,7 @@ class ComputeOptimal:
         else:
             ease = agreement([ctx.answer(trace) for trace in probes.traces])
         strategy = self._shaped(self.policy.choices[self.policy.bin(ease)])
-        population = await strategy(problem, ctx)
-        ctx.report(population)  # the result stands last, even where a strategy of yours forgot it
-        return population
+        return await strategy(problem, ctx)
 
     @cached_property
     def policy(self) -> Policy:

@@ -11,7 +11,7 @@ import numpy as np
 from ponder.context import Context
 from ponder.search.arguments import divides, whole
 from ponder.search.lookahead import foresight
-from ponder.search.weights import Weight, probability
+from ponder.search.weights import Weight, probability, weighted
 from ponder.types import Floats, Population, Problem, Trace
 
 
@@ -50,7 +50,7 @@ class DVTS:
             candidates = await ctx.step(population.traces, self.width)
             values = await foresight(ctx, candidates, self.lookahead)
             chosen, scores = self._best(population.traces, candidates, values)
-            population = Population(chosen, self.weight(scores, np.ones(len(scores))))
+            population = weighted(chosen, scores, self.weight)
             ctx.report(population)
         return population
 

@@ -12,7 +12,7 @@ from scipy.special import softmax
 from ponder.context import Context
 from ponder.search.arguments import choice, number, whole
 from ponder.search.uncertainty import mean_logprob
-from ponder.search.weights import Weight, probability
+from ponder.search.weights import Weight, probability, weighted
 from ponder.types import Floats, Population, Problem, Trace
 
 Selection = Callable[[Floats, Floats, Floats, int, float], Floats]
@@ -192,7 +192,7 @@ class MCTS:
             return Population.equal([_most_visited(root)[-1].trace])
         scores = np.array([node.score for node in answered])
         if self.output == "vote":
-            return Population(tuple(answers), self.weight(scores, np.ones(len(scores))))
+            return weighted(answers, scores, self.weight)
         chosen = int(np.argmax(scores))
         if self.output == "max_visit":
             chosen = answered.index(_most_visited(root, lambda child: child.answers > 0)[-1])

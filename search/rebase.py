@@ -11,7 +11,7 @@ from ponder.context import Context
 from ponder.search.arguments import number, whole
 from ponder.search.lookahead import foresight
 from ponder.search.resampling import Indices
-from ponder.search.weights import Weight, probability
+from ponder.search.weights import Weight, probability, weighted
 from ponder.types import Floats, Population, Problem, Trace
 
 
@@ -88,4 +88,4 @@ class Rebase:
     ) -> Population:
         """The finished solutions, weighted by score, which is known; while there are none, all prefixes."""
         traces, scores = (completed, await ctx.score(completed)) if completed else (prefixes, rewards)
-        return Population(tuple(traces), self.weight(scores, np.ones(len(scores))))
+        return weighted(traces, scores, self.weight)

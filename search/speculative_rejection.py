@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from ponder.context import Context
 from ponder.search.arguments import number, whole
-from ponder.search.weights import Weight, probability
+from ponder.search.weights import Weight, probability, weighted
 from ponder.types import Floats, Population, Problem
 
 
@@ -50,8 +48,7 @@ class SpeculativeRejection:
             ctx.report(population)
             if steps % self.every == 0 or not population.alive:
                 scores = await ctx.score(population.traces)
-                population = Population.equal(population.traces).reweight(self.weight(scores, np.ones(len(scores))))
-                population = self._kept(population, scores)
+                population = self._kept(weighted(population.traces, scores, self.weight), scores)
                 ctx.report(population)
         return population
 

@@ -15,7 +15,7 @@ from ponder.errors import VerifierError
 from ponder.search.arguments import choice, number, whole
 from ponder.search.asking import question
 from ponder.search.resampling import multinomial
-from ponder.search.weights import SMALLEST, Weight
+from ponder.search.weights import SMALLEST, Weight, weighted
 from ponder.types import Floats, Population, Problem, Step, Trace
 
 Propose = Callable[[Context, Sequence[Trace], int], Awaitable[Sequence[Trace]]]
@@ -235,7 +235,7 @@ class DepthFirst:
 def _weighted(values: dict[Trace, float], weight: Weight) -> Population:
     """States with weights from their values."""
     found = np.array(list(values.values()), dtype=np.float64)
-    return Population(tuple(values), weight(found, np.ones(len(found))))
+    return weighted(tuple(values), found, weight)
 
 
 def _prompt(template: str, trace: Trace, **more: object) -> Problem:

@@ -6,13 +6,13 @@ them. Pass the function; a new weighting is a new function.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.special import logit
 
 from ponder.errors import VerifierError
-from ponder.types import Floats
+from ponder.types import Floats, Population, Trace
 
 Weight = Callable[[Floats, Floats], Floats]
 
@@ -82,12 +82,30 @@ def telescoped(scores: Floats, previous: Floats | float = 1.0) -> Floats:
     return np.asarray(np.log(_clipped(scores)) - np.log(_clipped(previous)), dtype=np.float64)
 
 
-def _clipped(scores: Floats | float) -> Floats:
+def weighted(traces: Sequence[Trace], scores: Floats, weight: Weight) -> Population:
+    """Traces that count by their scores alone, not by those of their prefixes.
+
+    Args:
+        traces: n traces.
+        scores: one each, shape (n,).
+        weight: from scores to log-weights.
+    """
+    return Population(tuple(traces), weight(scores, np.ones(len(scores))))
+
+
+def unit(scores: Floats | float, needed_by: str) -> Floats:
+    """Scores that must lie in [0, 1], but for rounding; clipped to it, shape (n,).
+
+    Raises:
+        VerifierError: one lies outside, or is NaN; says what needs it there.
+    """
     scores = np.atleast_1d(np.asarray(scores, dtype=np.float64))
     inside = (scores >= -_SLACK) & (scores <= 1.0 + _SLACK)  # false for NaN too
     if not np.all(inside):
-        raise VerifierError(
-            f"the verifier scored {scores[~inside][0]:g}, outside [0, 1], which this weight needs; "
-            "for unbounded scores set search.weight.path=ponder.search.weights.exponential"
-        )
-    return np.asarray(np.clip(scores, SMALLEST, 1.0 - SMALLEST), dtype=np.float64)
+        raise VerifierError(f"the verifier scored {scores[~inside][0]:g}, outside [0, 1], which {needed_by}")
+    return np.clip(scores, 0.0, 1.0)
+
+
+def _clipped(scores: Floats | float) -> Floats:
+    remedy = "for unbounded scores set search.weight.path=ponder.search.weights.exponential"
+    return np.clip(unit(scores, f"this weight needs; {remedy}"), SMALLEST, 1.0 - SMALLEST)

@@ -18,10 +18,8 @@ from ponder.samplers.toy_language import ToyLanguage
 from ponder.search.particle_filtering import ParticleFiltering
 from ponder.search.resampling import multinomial
 from ponder.types import Problem
+from tests.laws.languages import WANDERING
 from tests.strategies import every_strategy
-
-WANDERING = {"^": {"a": 0.6, "b": 0.4}, "a": {"a": 0.5, "b": 0.3, "$": 0.2}, "b": {"a": 0.9, "$": 0.1}}
-"""Solutions of any length."""
 
 
 def seen(population: Any) -> Any:

@@ -19,16 +19,8 @@ from ponder.search.particle_filtering import ParticleFiltering
 from ponder.search.weights import exponential
 from ponder.types import Population, Problem, Step, Trace
 from ponder.verifiers.rule import Constant
+from tests.laws.languages import RAGGED
 
-RAGGED = {
-    "^": {"a": 0.6, "b": 0.4},
-    "a": {"b": 0.2, "c": 0.5, "$": 0.3},
-    "b": {"c": 0.7, "$": 0.3},
-    "c": {"d": 0.6, "$": 0.4},
-    "d": {"e": 0.5, "$": 0.5},
-    "e": {"$": 1.0},
-}
-"""Solutions have one to five characters and an end."""
 SHAPES = st.sampled_from([(1, 1), (4, 4), (8, 4), (8, 2), (6, 3), (6, 1)])
 
 

@@ -18,10 +18,10 @@ from ponder.search import mcts
 from ponder.search.mcts import MCTS, puct, uct
 from ponder.search.weights import exponential
 from ponder.types import Problem, Step, Trace
+from tests.laws.languages import WANDERING
 
 DEPTH = 5
 LETTERS = "abcd"
-WANDERING = {"^": {"a": 0.6, "b": 0.4}, "a": {"a": 0.5, "b": 0.3, "$": 0.2}, "b": {"a": 0.9, "$": 0.1}}
 
 
 def branching(trace: Trace, seed: int) -> str:

@@ -18,16 +18,8 @@ from ponder.samplers.toy_language import ToyLanguage
 from ponder.search.rebase import Rebase, allocate
 from ponder.types import Step, Trace
 from ponder.verifiers.rule import Constant
+from tests.laws.languages import RAGGED
 
-RAGGED = {
-    "^": {"a": 0.6, "b": 0.4},
-    "a": {"b": 0.2, "c": 0.5, "$": 0.3},
-    "b": {"c": 0.7, "$": 0.3},
-    "c": {"d": 0.6, "$": 0.4},
-    "d": {"e": 0.5, "$": 0.5},
-    "e": {"$": 1.0},
-}
-"""Solutions have one to five characters and an end."""
 REWARDS = st.lists(st.floats(0, 1), min_size=1, max_size=20)
 TEMPERATURES = st.one_of(st.floats(0.01, 10), st.just(float("inf")))
 

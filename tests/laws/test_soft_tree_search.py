@@ -16,8 +16,8 @@ from ponder.search import soft_tree_search
 from ponder.search.soft_tree_search import Node, SoftTreeSearch
 from ponder.types import Problem, Step, Trace
 from ponder.verifiers.rule import Constant
+from tests.laws.languages import WANDERING
 
-WANDERING = {"^": {"a": 0.6, "b": 0.4}, "a": {"a": 0.5, "b": 0.3, "$": 0.2}, "b": {"a": 0.9, "$": 0.1}}
 SAMPLINGS = ["sample", "argmax"]
 
 
