@@ -8,7 +8,7 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from ponder.errors import VerifierError
+from ponder.errors import UserError, VerifierError
 from ponder.protocols import Verifier
 from ponder.types import Cost, Trace
 
@@ -109,38 +109,43 @@ class Batcher(Generic[T, R]):
 class Scorer:
     """A verifier as Context uses it: batched across questions, checked, its errors named.
 
-    A sync `score` runs in a thread, one batch at a time, so that it never holds up the engine.
+    A sync `score` runs in a thread, one batch at a time, so that it never holds up the engine. A verifier that
+    compares gets the traces of one call, and no others with them.
     """
 
     def __init__(self, verifier: Verifier, max_size: int = 512) -> None:
         self.verifier = verifier
         self.name = type(verifier).__name__
-        self.overlap = inspect.iscoroutinefunction(verifier.score)
-        self.batch: Batcher[Trace, float] = Batcher(self._score, max_size=max_size, overlap=self.overlap)
+        self.compares = hasattr(verifier, "compare")
+        self._call: Callable[[list[Trace]], Any] = verifier.compare if self.compares else verifier.score  # type: ignore[attr-defined]
+        self._said = f"{self.name}.{'compare' if self.compares else 'score'}"
+        self.overlap = inspect.iscoroutinefunction(self._call)
+        self._batch: Batcher[Trace, float] = Batcher(self._score, max_size=max_size, overlap=self.overlap)
 
-    def quote(self, trace: Trace) -> Cost:
-        """The most that scoring a trace can cost."""
-        quote = getattr(self.verifier, "quote", None)
-        return Cost(verifier_calls=1) + (quote(trace) if quote else Cost())
+    async def __call__(self, traces: list[Trace]) -> Sequence[float]:
+        """One score a trace, in order; raises a VerifierError if there is none."""
+        return await (self._score(traces) if self.compares else self._batch(traces))
+
+    def quote(self, traces: list[Trace]) -> Cost:
+        """The most that scoring some traces can cost."""
+        quote, calls = getattr(self.verifier, "quote", None), Cost(verifier_calls=len(traces))
+        if quote is None:
+            return calls
+        return calls + (quote(traces) if self.compares else sum(map(quote, traces), Cost()))
 
     async def _score(self, traces: list[Trace]) -> Sequence[float]:
         try:
-            if self.overlap:
-                scores = list(await self.verifier.score(traces))  # type: ignore[misc]
-            else:
-                scores = list(await asyncio.to_thread(self.verifier.score, traces))  # type: ignore[arg-type]
-        except VerifierError:
+            scores = list(await (self._call(traces) if self.overlap else asyncio.to_thread(self._call, traces)))
+        except (UserError, VerifierError):
             raise
         except Exception as error:
-            raise VerifierError(f"{self.name}.score raised {type(error).__name__}: {error}") from error
+            raise VerifierError(f"{self._said} raised {type(error).__name__}: {error}") from error
         if len(scores) != len(traces):
-            raise VerifierError(f"{self.name}.score returned {len(scores)} scores for {len(traces)} traces")
+            raise VerifierError(f"{self._said} returned {len(scores)} scores for {len(traces)} traces")
         low, high = getattr(self.verifier, "range", (-math.inf, math.inf))
         for score in scores:
             if not _is_score(score, low, high):
-                raise VerifierError(
-                    f"{self.name}.score returned {score}, allowed are finite numbers in [{low}, {high}]"
-                )
+                raise VerifierError(f"{self._said} returned {score}, allowed are finite numbers in [{low}, {high}]")
         return scores
 
 

@@ -148,6 +148,8 @@ class Context:
     async def score(self, traces: Sequence[Trace], *, role: str = "verifier") -> Floats:
         """Scores traces, shape (len(traces),); a trace scored before costs nothing.
 
+        A verifier that compares sees all of these traces if one of them is new to it.
+
         Raises:
             BudgetExhausted: a ceiling on verifier work would be passed.
             VerifierError: the verifier failed or returned what is no score.
@@ -155,9 +157,10 @@ class Context:
         scorer = _bound(self._setup.scorers, role, "verifier")
         new = list(dict.fromkeys(trace for trace in traces if (role, trace) not in self._scores))
         if new:
-            upto = sum((scorer.quote(trace) for trace in new), Cost())
+            new = list(dict.fromkeys(traces)) if scorer.compares else new
+            upto = scorer.quote(new)
             async with self.ledger.reserve(role, lambda _: upto, 1, 1) as grant:
-                scores = await scorer.batch(new)
+                scores = await scorer(new)
                 spent = sum((score.cost for score in scores if isinstance(score, Score)), Cost())
                 grant.charge(Cost(verifier_calls=len(new)) + spent)
             self._scores.update(zip(((role, trace) for trace in new), scores, strict=True))

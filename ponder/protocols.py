@@ -37,6 +37,7 @@ class Picking:
         top_k: most likely tokens kept; 0 keeps all.
         min_p: least probability relative to the most likely token's.
         top_logprobs: how many likeliest tokens each step tells of (`Step.top_logprobs`).
+        pattern: a regular expression that the completion obeys; not every sampler can (guided decoding).
     """
 
     temperature: float | None = None
@@ -44,6 +45,7 @@ class Picking:
     top_k: int | None = None
     min_p: float | None = None
     top_logprobs: int | None = None
+    pattern: str | None = None
 
     def over(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """A sampler's settings with these in their place."""
@@ -84,7 +86,9 @@ class Verifier(Protocol):
     """Scores traces; higher is better. `score` may be sync or async.
 
     A process reward model returns `ponder.types.Score`, a float that carries its step scores and cost. May also have
-    `range: tuple[float, float]`, `quote(trace) -> Cost`.
+    `range: tuple[float, float]`, `quote(trace) -> Cost`. A verifier that reads several solutions beside each other has
+    `compare(traces) -> Sequence[float]` instead of `score`: one float for each of some traces of one problem; its
+    `quote` takes all of these traces.
 
     Example:
         class Short:

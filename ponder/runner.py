@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from ponder.context import Context, Setup
+from ponder.context import Context, Report, Setup
 from ponder.errors import PonderError, SamplerError, StrategyError, TaskError, UserError, VerifierError, unwrapped
 from ponder.ledger import BudgetExhausted
 from ponder.protocols import Recorder, Strategy, Task
-from ponder.records import Row, Rows, cost_fields, search_fields
-from ponder.types import Population, Problem, Trace
+from ponder.types import Answer, Cost, Population, Problem, Trace
 
-Select = Callable[[Population, Callable[[Trace], str | None], np.random.Generator], str | None]
+Row = dict[str, Any]
+Select = Callable[[Population, Answer, np.random.Generator], str | None]
+Describe = Callable[
+    [Population, Sequence[Report], Callable[[Trace], float | None], Answer, Callable[[str | None], bool]], Row
+]
+"""What a row tells of a search: `ponder.scripts.records.search_fields`."""
+
+
+class Rows(Protocol):
+    """Where a run's rows go: `ponder.scripts.rows.RowFile`, or a list of your own with `append`.
+
+    Attributes:
+        rows: what earlier runs left.
+    """
+
+    rows: list[Row]
+
+    def append(self, row: Row) -> None:
+        """Keeps a row; when this returns, it survives a power cut."""
 
 
 async def search(strategy: Strategy, problem: Problem, ctx: Context) -> Population:
@@ -37,6 +54,7 @@ async def run(
     setup: Setup,
     *,
     rows: Rows,
+    describe: Describe,
     stamp: Mapping[str, Any],
     seed: int,
     select: str,
@@ -52,6 +70,7 @@ async def run(
         strategy: called once a question.
         setup: what all questions share.
         rows: where finished questions go, and what earlier runs left.
+        describe: what a row tells of a search.
         stamp: fields for each row: run id, config hash, git commit.
         seed: the run's seed.
         select: the name of the configured selector.
@@ -76,7 +95,7 @@ async def run(
         async with gate:
             asked = {"seed": seed, "problem_id": problem.id, "prompt": problem.prompt, "meta": dict(problem.meta)}
             found = await _answered(
-                task, strategy, setup.context(problem, seed, task.answer), problem, select, selectors
+                task, strategy, setup.context(problem, seed, task.answer), problem, describe, select, selectors
             )
             rows.append(row := {**stamp, **asked, **found})
             for recorder in recorders:
@@ -95,7 +114,13 @@ async def run(
 
 
 async def _answered(
-    task: Task, strategy: Strategy, ctx: Context, problem: Problem, select: str, selectors: Mapping[str, Select]
+    task: Task,
+    strategy: Strategy,
+    ctx: Context,
+    problem: Problem,
+    describe: Describe,
+    select: str,
+    selectors: Mapping[str, Select],
 ) -> Row:
     """The rest of a row: the search and its answers, or the error in their place."""
     error: PonderError | None = None
@@ -108,7 +133,7 @@ async def _answered(
             for name, selector in selectors.items():
                 chosen = selector(population, answer_of.__getitem__, ctx.rng) if len(population) else None
                 answers[name] = {"answer": chosen, "correct": bool(task.grade(problem, chosen))}
-            found = search_fields(
+            found = describe(
                 population, ctx.reports, ctx.known_score, task.answer, lambda given: bool(task.grade(problem, given))
             )
         except UserError:
@@ -129,3 +154,8 @@ async def _answered(
         "seconds": round(ctx.ledger.seconds, 4),
         "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
     }
+
+
+def cost_fields(spent: Mapping[str, Cost]) -> dict[str, dict[str, float]]:
+    """Costs by role as plain numbers."""
+    return {role: cost.asdict() for role, cost in sorted(spent.items())}

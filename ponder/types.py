@@ -29,7 +29,8 @@ class Cost:
         prompt_tokens: prompt tokens sent, cached ones included.
         cached_tokens: those of the prompt tokens that a prefix cache answered.
         new_tokens: tokens a model emitted, rejected and discarded ones included.
-        verifier_tokens: tokens a verifier computed.
+        verifier_tokens: tokens a verifier computed, read or written; a verifier that is asked in words also books what
+            it wrote as new_tokens of its role, and what it was sent as prompt_tokens.
         verifier_cached_tokens: tokens a verifier took from a prefix cache.
         verifier_calls: traces that a verifier scored.
         flops: floating-point operations, an estimate: about 2 x parameters x computed tokens.
@@ -64,14 +65,18 @@ class Score(float):
     Attributes:
         steps: one score for each step of the trace, or empty.
         cost: what computing it took.
+        unread: judgements behind it that could not be read; they are no part of the value.
     """
 
     steps: tuple[float, ...]
     cost: Cost
+    unread: int
 
-    def __new__(cls, value: float, steps: Sequence[float] = (), cost: Cost | None = None) -> Score:  # noqa: D102
+    def __new__(  # noqa: D102
+        cls, value: float, steps: Sequence[float] = (), cost: Cost | None = None, unread: int = 0
+    ) -> Score:
         score = super().__new__(cls, value)
-        score.steps, score.cost = tuple(steps), cost or Cost()
+        score.steps, score.cost, score.unread = tuple(steps), cost or Cost(), unread
         return score
 
 

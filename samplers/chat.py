@@ -80,6 +80,20 @@ class ChatFormat:
         return [*encode(tokenizer, text), *opening]
 
 
+def settings(temperature: float, top_p: float, top_k: int, min_p: float) -> dict[str, Any]:
+    """How a sampler picks next tokens, by name.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+    if temperature < 0 or not 0 < top_p <= 1 or top_k < 0 or not 0 <= min_p <= 1:
+        raise UserError(
+            f"sampler: temperature={temperature}, top_p={top_p}, top_k={top_k}, min_p={min_p}",
+            "temperature >= 0, 0 < top_p <= 1, top_k >= 0 and 0 <= min_p <= 1 are allowed.",
+        )
+    return {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
+
+
 class Prompts:
     """The prompt ids of problems, each rendered once.
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from ponder.errors import SamplerError, UserError
 from ponder.protocols import Picking, Until
-from ponder.samplers.chat import ChatFormat, Prompts, decode, first_tokens, split, step_text
+from ponder.samplers.chat import ChatFormat, Prompts, decode, first_tokens, settings, split, step_text
 from ponder.samplers.flops import Flops
 from ponder.types import Cost, Probabilities, Step, Trace, Why
 
@@ -53,6 +53,7 @@ class HFSampler:
         top_p: nucleus mass in (0, 1].
         top_k: most likely tokens kept; 0 keeps all.
         min_p: least probability relative to the most likely token's.
+        top_logprobs: how many likeliest tokens each step tells of.
         system: see `ChatFormat`, as are template, prefill, raw and chat_options.
         dtype: of torch, such as float32 or bfloat16; None is float32.
         device: of torch, such as cpu or cuda.
@@ -69,6 +70,7 @@ class HFSampler:
         top_p: float = 1.0,
         top_k: int = 0,
         min_p: float = 0.0,
+        top_logprobs: int = 0,
         system: str | None = None,
         template: str = "{prompt}",
         prefill: str = "",
@@ -78,19 +80,14 @@ class HFSampler:
         device: str = "cpu",
         batch_size: int = 64,
     ) -> None:
-        if temperature < 0 or not 0 < top_p <= 1 or top_k < 0 or not 0 <= min_p <= 1:
-            raise UserError(
-                f"sampler: temperature={temperature}, top_p={top_p}, top_k={top_k}, min_p={min_p}",
-                "temperature >= 0, 0 < top_p <= 1, top_k >= 0 and 0 <= min_p <= 1 are allowed.",
-            )
         dtype = dtype or "float32"
         if dtype not in _DTYPES:
             raise UserError(f"sampler.dtype={dtype!r} is unknown", f"Allowed: {', '.join(_DTYPES)}")
         if model.startswith(("/", "./", "../")) and not Path(model).exists():
             raise UserError(f"sampler.model={model!r}: no such folder", "Give a checkpoint folder or a hub name.")
         self.model = model
-        self.picking: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
-        self.top_logprobs = 0
+        self.picking = settings(temperature, top_p, top_k, min_p)
+        self.top_logprobs = top_logprobs
         self.dtype, self.device, self.batch_size = dtype, device, batch_size
         self.chat = ChatFormat(system, template, prefill, raw, dict(chat_options or {}))
         self._waiting: list[tuple[_Row, asyncio.Future[None]]] = []
@@ -125,7 +122,9 @@ class HFSampler:
         return steps
 
     def varied(self, picking: Picking) -> HFSampler:
-        """This model, picking its tokens differently."""
+        """This model, picking its tokens differently; a `UserError` if a pattern is asked for."""
+        if picking.pattern is not None:
+            raise UserError("transformers cannot hold a completion to a pattern", "sampler=vllm can")
         other = copy(self)
         other.picking = picking.over({**self.picking, "top_logprobs": self.top_logprobs})
         other.top_logprobs = other.picking.pop("top_logprobs")

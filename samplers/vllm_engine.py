@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from ponder.errors import SamplerError, UserError
+from ponder.errors import SamplerError
 from ponder.protocols import Picking, Until
 from ponder.samplers.chat import ChatFormat, Prompts, first_tokens, split, step_text
+from ponder.samplers.chat import settings as picking_of
 from ponder.samplers.flops import Flops
 from ponder.samplers.vllm_start import engine_options, running, settings, shutdown_engines
 from ponder.types import Cost, Probabilities, Step, Trace, Why
@@ -37,6 +38,7 @@ class VLLMSampler:
         top_p: nucleus mass in (0, 1].
         top_k: most likely tokens kept; 0 keeps all.
         min_p: least probability relative to the most likely token's.
+        top_logprobs: how many likeliest tokens each step tells of; vLLM allows 20.
         system: see `ChatFormat`, as are template, prefill, raw and chat_options.
         dtype: vLLM's dtype; None is float32 on a CPU and vLLM's "auto" elsewhere.
         engine: any further option of vLLM's AsyncEngineArgs, such as max_model_len,
@@ -53,6 +55,7 @@ class VLLMSampler:
         top_p: float = 1.0,
         top_k: int = 0,
         min_p: float = 0.0,
+        top_logprobs: int = 0,
         system: str | None = None,
         template: str = "{prompt}",
         prefill: str = "",
@@ -61,15 +64,11 @@ class VLLMSampler:
         dtype: str | None = None,
         engine: Mapping[str, Any] | None = None,
     ) -> None:
-        if temperature < 0 or not 0 < top_p <= 1 or top_k < 0 or not 0 <= min_p <= 1:
-            raise UserError(
-                f"sampler: temperature={temperature}, top_p={top_p}, top_k={top_k}, min_p={min_p}",
-                "temperature >= 0, 0 < top_p <= 1, top_k >= 0 and 0 <= min_p <= 1 are allowed.",
-            )
         self.model = str(model)
         self.chat = ChatFormat(system, template, prefill, raw, dict(chat_options or {}))
-        self.picking = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
-        self.top_logprobs = 0
+        self.picking = picking_of(temperature, top_p, top_k, min_p)
+        self.top_logprobs = top_logprobs
+        self.pattern: str | None = None
         self.options = engine_options(self.model, dtype, engine or {})
 
     async def sample(self, trace: Trace, n: int, until: Until, *, seed: int) -> list[Step]:
@@ -106,8 +105,8 @@ class VLLMSampler:
     def varied(self, picking: Picking) -> VLLMSampler:
         """This model on this engine, picking its tokens differently."""
         other = copy(self)
-        changed = picking.over({**self.picking, "top_logprobs": self.top_logprobs})
-        other.top_logprobs = int(changed.pop("top_logprobs"))
+        changed = picking.over({**self.picking, "top_logprobs": self.top_logprobs, "pattern": self.pattern})
+        other.top_logprobs, other.pattern = int(changed.pop("top_logprobs")), changed.pop("pattern")
         other.picking = changed
         return other
 
@@ -188,10 +187,11 @@ class VLLMSampler:
 
     def _params(self, until: Until, limit: int, seed: int) -> Any:
         from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         return SamplingParams(
             seed=seed,
+            structured_outputs=StructuredOutputsParams(regex=self.pattern) if self.pattern else None,
             stop=list(until.stop) or None,
             include_stop_str_in_output=bool(until.stop),
             max_tokens=limit,

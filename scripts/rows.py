@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ponder.errors import UserError
-from ponder.records import Row
+from ponder.runner import Row
 
 
 def read_rows(path: Path) -> list[Row]:

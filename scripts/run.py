@@ -26,6 +26,7 @@ from ponder.ledger import Budget
 from ponder.protocols import Until
 from ponder.runner import run
 from ponder.scripts.progress import Progress
+from ponder.scripts.records import search_fields
 from ponder.scripts.rows import RowFile
 from ponder.scripts.solve import in_background
 from ponder.search.select import SELECTORS
@@ -194,7 +195,7 @@ def _job(config: DictConfig) -> None:
         described = {**parts["stamp"], "config": plain, "questions": sum(1 for _ in parts["task"].problems())}
         (path / "run.json").write_text(json.dumps(described, indent=1) + "\n")
         recorders = [Progress(path), *([logger] if logger else [])]
-        in_background(run(**parts, rows=rows, config=plain, recorders=recorders))
+        in_background(run(**parts, rows=rows, describe=search_fields, config=plain, recorders=recorders))
     finally:
         rows.close()
 

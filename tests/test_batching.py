@@ -210,7 +210,7 @@ async def test_a_sync_verifier_does_not_hold_up_the_loop_and_runs_one_batch_at_a
 
     verifier = Slow()
     scorer = Scorer(verifier, max_size=1)
-    work = asyncio.gather(*(scorer.batch(traces("a" * n)) for n in (1, 2, 3)))
+    work = asyncio.gather(*(scorer(traces("a" * n)) for n in (1, 2, 3)))
     turns = 0
     while not work.done():
         await asyncio.sleep(0.005)
@@ -233,7 +233,7 @@ async def test_an_async_verifier_is_awaited_on_the_loop_and_overlaps() -> None:
             return [0.5] * len(traces)
 
     verifier = Engine()
-    assert await within(Scorer(verifier, max_size=1).batch(traces("a", "b", "c"))) == [0.5] * 3
+    assert await within(Scorer(verifier, max_size=1)(traces("a", "b", "c"))) == [0.5] * 3
     assert verifier.most == 3
 
 
@@ -244,7 +244,7 @@ async def test_a_trace_that_a_verifier_cannot_bear_fails_alone() -> None:
 
     scorer = Scorer(Picky())
     good, bad, fine = await within(
-        asyncio.gather(*(scorer.batch(traces(text)) for text in ("good", "bad", "fine")), return_exceptions=True)
+        asyncio.gather(*(scorer(traces(text)) for text in ("good", "bad", "fine")), return_exceptions=True)
     )
     assert good == fine == [1.0]
     assert isinstance(bad, VerifierError)

@@ -13,6 +13,7 @@ from ponder.ledger import Budget
 from ponder.protocols import Until
 from ponder.runner import run
 from ponder.samplers.scripted import Scripted
+from ponder.scripts.records import search_fields
 from ponder.scripts.rows import RowFile, read_rows
 from ponder.search.best_of_n import BestOfN
 from ponder.search.select import SELECTORS
@@ -118,6 +119,7 @@ async def rows(
             stamp={"run": "r1", "config_hash": "abc"},
             seed=seed,
             select="argmax",
+            describe=search_fields,
             selectors=SELECTORS,
             config={"key": 1},
             recorders=recorders,

@@ -14,6 +14,7 @@ from ponder.context import STEP, Setup
 from ponder.ledger import Budget
 from ponder.protocols import Until
 from ponder.runner import run, search
+from ponder.scripts.records import search_fields
 from ponder.scripts.rows import RowFile, read_rows
 from ponder.search import select
 from ponder.search.best_of_n import BestOfN
@@ -127,6 +128,7 @@ async def rows(path: Path, name: str, shared: Setup, limit: int = 4) -> dict[str
             stamp={"run": "test"},
             seed=3,
             select="argmax",
+            describe=search_fields,
             selectors=select.SELECTORS,
         )
     finally:

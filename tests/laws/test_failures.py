@@ -11,6 +11,7 @@ from ponder.context import Setup
 from ponder.protocols import Until
 from ponder.runner import run
 from ponder.samplers.scripted import Scripted
+from ponder.scripts.records import search_fields
 from ponder.scripts.rows import RowFile, read_rows
 from ponder.search import select
 from ponder.search.best_of_n import BestOfN
@@ -59,7 +60,17 @@ def rows(path: Path, strategy: Any, sampler: Scripted, solution: Until | None = 
     file = RowFile(path)
     try:
         asyncio.run(
-            run(Letters(), strategy, setup, rows=file, stamp={}, seed=0, select="argmax", selectors=select.SELECTORS)
+            run(
+                Letters(),
+                strategy,
+                setup,
+                rows=file,
+                describe=search_fields,
+                stamp={},
+                seed=0,
+                select="argmax",
+                selectors=select.SELECTORS,
+            )
         )
     finally:
         file.close()

@@ -1,29 +1,15 @@
-"""Rows: what is kept of a question. Everything else, curves and votes, is computed from rows."""
+"""What a row keeps of a search. Everything else, curves and votes, is computed from rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from ponder.context import Report
-from ponder.types import Cost, Population, Score, Trace
-
-Row = dict[str, Any]
-
-
-class Rows(Protocol):
-    """Where a run's rows go: `ponder.scripts.rows.RowFile`, or a list of your own with `append`.
-
-    Attributes:
-        rows: what earlier runs left.
-    """
-
-    rows: list[Row]
-
-    def append(self, row: Row) -> None:
-        """Keeps a row; when this returns, it survives a power cut."""
+from ponder.runner import Row, cost_fields
+from ponder.types import Population, Score, Trace
 
 
 def search_fields(
@@ -65,11 +51,6 @@ def search_fields(
     }
 
 
-def cost_fields(spent: Mapping[str, Cost]) -> dict[str, dict[str, float]]:
-    """Costs by role as plain numbers."""
-    return {role: cost.asdict() for role, cost in sorted(spent.items())}
-
-
 def _weighted(population: Population) -> list[tuple[Trace, float]]:
     finite = np.nan_to_num(population.log_weights, nan=-1e30, posinf=1e30, neginf=-1e30)  # JSON knows no infinity
     return list(zip(population.traces, finite.tolist(), strict=True))
@@ -83,6 +64,7 @@ def _trace_fields(trace: Trace, score: float | None, answer: str | None, grade: 
         "logprobs": [round(sum(step.logprobs), 6) for step in trace.steps],
         "score": None if score is None else float(score),
         "scores": list(score.steps) if isinstance(score, Score) else [],
+        "unread": score.unread if isinstance(score, Score) else 0,
         "finished": trace.finished,
         "answer": answer,
         "correct": grade(answer),

@@ -12,7 +12,8 @@ import pytest
 
 from ponder.context import Report
 from ponder.errors import UserError
-from ponder.records import cost_fields, search_fields
+from ponder.runner import cost_fields
+from ponder.scripts.records import search_fields
 from ponder.scripts.rows import RowFile, read_rows
 from ponder.types import Cost, Population, Problem, Score, Step, Trace
 
@@ -159,6 +160,7 @@ def test_a_trace_is_told_whole() -> None:
                 "logprobs": [-0.5, -0.5],
                 "score": 0.25,
                 "scores": [0.5, 0.25],
+                "unread": 0,
                 "finished": True,
                 "answer": "ab",
                 "correct": True,
