@@ -223,7 +223,7 @@ def main() -> None:
 
 def stop_engines() -> None:
     """Ends engines while the loop still runs: at interpreter exit vLLM takes the end for a crash, and says so."""
-    for name in ("ponder.samplers.vllm_start", "ponder.verifiers.prm_engines"):
+    for name in ("ponder.samplers.vllm_start", "ponder.verifiers.prm_vllm"):
         if module := sys.modules.get(name):
             module.shutdown_engines()
 

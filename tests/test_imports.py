@@ -48,7 +48,9 @@ HEAVY_FILES = {
     "samplers/hf.py",
     "samplers/flops.py",
     "verifiers/prm.py",
-    "verifiers/prm_engines.py",
+    "verifiers/prm_transformers.py",
+    "verifiers/prm_vllm.py",
+    "verifiers/rewards.py",
 }
 """Where torch, vllm and transformers may be imported, inside functions."""
 

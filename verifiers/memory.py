@@ -36,3 +36,7 @@ class Memory(Generic[K, V]):
         self._known.move_to_end(key)
         while len(self._known) > self._most:
             self._known.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._known.clear()

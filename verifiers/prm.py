@@ -11,16 +11,18 @@ from __future__ import annotations
 import hashlib
 import math
 from array import array
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from ponder.errors import UserError, VerifierError
 from ponder.types import Cost, Problem, Score, Trace
-from ponder.verifiers.prm_engines import TransformersRewards, VLLMRewards
+from ponder.verifiers.memory import Memory
+from ponder.verifiers.prm_transformers import TransformersRewards
+from ponder.verifiers.prm_vllm import VLLMRewards
 from ponder.verifiers.reduce import reduction as reduction_named
+from ponder.verifiers.rewards import Request, Rewards
 
 _SLOT = "ponderquestionslot"
 
@@ -92,7 +94,7 @@ class ProcessRewardModel:
         options: Mapping[str, Any] | None = None,
         memory: int = 200_000,
     ) -> None:
-        engines: dict[str, type[VLLMRewards] | type[TransformersRewards]] = {
+        engines: dict[str, Callable[..., Rewards]] = {
             "vllm": VLLMRewards,
             "transformers": TransformersRewards,
         }
@@ -110,8 +112,7 @@ class ProcessRewardModel:
         self.neutral = neutral
         self._reduce = reduction_named("last" if self.whole else reduction)
         self._engine = engines[engine](self.model, dtype, options or {})
-        self._scores: OrderedDict[bytes, float] = OrderedDict()
-        self._memory = memory
+        self._scores: Memory[bytes, float] = Memory(memory)
 
     async def score(self, traces: Sequence[Trace]) -> list[Score]:
         """One `Score` a trace: the reduced value, all step scores, and what they cost.
@@ -127,7 +128,7 @@ class ProcessRewardModel:
         known = {key: self._scores[key] for lay in laid.values() for key in lay.keys if key in self._scores}
         answers = await self._engine.logits(
             [
-                (laid[trace].ids[: laid[trace].ends[unknown[-1]]], [laid[trace].ends[i] - 1 for i in unknown])
+                Request(laid[trace].ids[: laid[trace].ends[unknown[-1]]], [laid[trace].ends[i] - 1 for i in unknown])
                 for trace, unknown in asked.items()
             ]
         )
@@ -137,7 +138,8 @@ class ProcessRewardModel:
                 known[laid[trace].keys[i]] = self.family.score(row)
             flops = self._engine.flops(answer.computed, answer.cached)
             costs[trace] = Cost(verifier_tokens=answer.computed, verifier_cached_tokens=answer.cached, flops=flops)
-        self._remember(known)
+        for key, value in known.items():
+            self._scores[key] = value
         return [self._score(trace, laid[trace], known, costs.pop(trace, Cost())) for trace in traces]
 
     def quote(self, trace: Trace) -> Cost:
@@ -157,13 +159,6 @@ class ProcessRewardModel:
         if len(steps) != len(trace.steps):
             raise VerifierError(f"{self.model}: {len(steps)} scores for {len(trace.steps)} steps")
         return Score(self._reduce(steps) if steps else self.neutral, steps, cost)
-
-    def _remember(self, scores: Mapping[bytes, float]) -> None:
-        for key, value in scores.items():
-            self._scores[key] = value
-            self._scores.move_to_end(key)
-        while len(self._scores) > self._memory:
-            self._scores.popitem(last=False)
 
     def _lay(self, trace: Trace) -> _Layout:
         """Token ids of a trace with a mark after each step that has text."""

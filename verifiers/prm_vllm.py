@@ -1,36 +1,23 @@
-"""What runs a process reward model: vLLM with a prefix cache, or plain transformers."""
+"""A reward model in vLLM, with a prefix cache: only what is new is computed."""
 
 from __future__ import annotations
 
 import asyncio
 import atexit
 import itertools
-import json
-import math
 import os
-import struct
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any, get_args
 
 from ponder.errors import UserError, VerifierError
+from ponder.verifiers.rewards import Answer, Request, Shape, check_length, existing
 
 _engines: dict[tuple[int, str], tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = {}
 _numbers = itertools.count()
 _GRACE = 20.0  # seconds for an engine to stop
-Request = tuple[list[int], list[int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Label logits at the asked positions, and how many tokens were computed or cached."""
-
-    rows: list[list[float]]
-    computed: int
-    cached: int
 
 
 class VLLMRewards:
@@ -43,17 +30,17 @@ class VLLMRewards:
     """
 
     def __init__(self, model: str, dtype: str | None, options: Mapping[str, Any]) -> None:
-        self.model = _existing(model)
+        self.model = existing(model)
         self.options = _vllm_options(model, dtype, options)
 
     async def logits(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answers all requests, submitted at once. A request is (ids, positions)."""
+        """Answers all requests, submitted at once."""
         if not requests:
             return []
         engine = await self._engine()
         ceiling = engine.vllm_config.model_config.max_model_len
-        _check_length(self.model, requests, ceiling)
-        return await asyncio.gather(*(self._answer(engine, *request) for request in requests))
+        check_length(self.model, requests, ceiling)
+        return await asyncio.gather(*(self._answer(engine, list(request.ids), request.reads) for request in requests))
 
     def flops(self, tokens: int, context: int) -> float:
         """Operations of `tokens` tokens computed after `context` others."""
@@ -65,14 +52,14 @@ class VLLMRewards:
             _stop(key)
 
     @cached_property
-    def _shape(self) -> _Shape:
-        return _Shape.of(self.model)
+    def _shape(self) -> Shape:
+        return Shape.of(self.model)
 
     @cached_property
     def _settings(self) -> str:
         return repr(sorted(self.options.items(), key=str))
 
-    async def _answer(self, engine: Any, ids: list[int], positions: list[int]) -> Answer:
+    async def _answer(self, engine: Any, ids: list[int], positions: Sequence[int]) -> Answer:
         data = await self._run(engine, ids, skip_cache=False)
         cached = len(ids) - len(data)
         computed = len(data)
@@ -112,130 +99,6 @@ class VLLMRewards:
             raise
         except Exception as error:
             raise VerifierError(f"vLLM did not start with {self.model}: {type(error).__name__}: {error}") from error
-
-
-class TransformersRewards:
-    """The same model in transformers: right-padded batches, no cache between calls.
-
-    Each call computes whole prefixes, so the cost of a stepwise search is quadratic here.
-
-    Args:
-        model: a checkpoint folder or a hub name, with the tensors of Qwen2ForProcessRewardModel.
-        dtype: of torch; None is float32.
-        options: device ("cpu", "cuda", ...) and batch_size.
-    """
-
-    def __init__(self, model: str, dtype: str | None, options: Mapping[str, Any]) -> None:
-        for key in options:
-            if key not in ("device", "batch_size"):
-                raise UserError(f"verifier.options.{key}={options[key]!r} is unknown", "Allowed: device, batch_size")
-        self.model = _existing(model)
-        self.dtype = dtype or "float32"
-        self.device = str(options.get("device", "cpu"))
-        self.batch_size = int(options.get("batch_size", 16))
-        self._lock = threading.Lock()
-
-    async def logits(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answers all requests in batches of like length, in a thread. A request is (ids, positions)."""
-        return await asyncio.to_thread(self._all, requests) if requests else []
-
-    def flops(self, tokens: int, context: int) -> float:
-        """Operations of `tokens` tokens computed after `context` others."""
-        return self._shape.flops(tokens, context)
-
-    def close(self) -> None:
-        """Drops the weights."""
-        self.__dict__.pop("_net", None)
-
-    @cached_property
-    def _shape(self) -> _Shape:
-        return _Shape.of(self.model)
-
-    @cached_property
-    def _net(self) -> Any:
-        import torch
-        from safetensors.torch import load_file
-        from transformers import AutoConfig, Qwen2Model
-
-        folder = _folder(self.model)
-        config = AutoConfig.from_pretrained(folder)
-        tensors = {name: t for file in sorted(folder.glob("*.safetensors")) for name, t in load_file(file).items()}
-        body = Qwen2Model(config)
-        hidden = config.hidden_size
-        head = torch.nn.Sequential(
-            torch.nn.Linear(hidden, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, len(tensors["score.2.bias"]))
-        )
-        for part, prefix in ((body, "model."), (head, "score.")):
-            part.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
-        dtype = getattr(torch, self.dtype)
-        return body.to(self.device, dtype).eval(), head.to(self.device, dtype).eval()
-
-    def _all(self, requests: Sequence[Request]) -> list[Answer]:
-        import torch
-
-        answers: dict[int, Answer] = {}
-        with self._lock, torch.inference_mode():
-            body, head = self._net
-            _check_length(self.model, requests, body.config.max_position_embeddings)
-            order = sorted(range(len(requests)), key=lambda i: len(requests[i][0]))
-            for start in range(0, len(order), self.batch_size):
-                chosen = order[start : start + self.batch_size]
-                width = max(len(requests[i][0]) for i in chosen)
-                ids = torch.zeros(len(chosen), width, dtype=torch.long)
-                mask = torch.zeros(len(chosen), width, dtype=torch.long)
-                for row, i in enumerate(chosen):
-                    ids[row, : len(requests[i][0])] = torch.tensor(requests[i][0])
-                    mask[row, : len(requests[i][0])] = 1
-                states = body(input_ids=ids.to(self.device), attention_mask=mask.to(self.device)).last_hidden_state
-                for row, i in enumerate(chosen):
-                    rows = head(states[row, requests[i][1]]).float().tolist()
-                    answers[i] = Answer(rows, len(requests[i][0]), 0)
-        return [answers[i] for i in range(len(requests))]
-
-
-@dataclass(frozen=True)
-class _Shape:
-    parameters: int
-    layers: int
-    width: int
-
-    @classmethod
-    def of(cls, model: str) -> _Shape:
-        from transformers import AutoConfig
-
-        folder = _folder(model)
-        config = AutoConfig.from_pretrained(folder)
-        parameters = 0
-        for file in folder.glob("*.safetensors"):
-            with file.open("rb") as handle:
-                (length,) = struct.unpack("<Q", handle.read(8))
-                header = json.loads(handle.read(length))
-            parameters += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-        return cls(parameters, config.num_hidden_layers, config.hidden_size)
-
-    def flops(self, tokens: int, context: int) -> float:
-        seen = tokens * context + tokens * (tokens + 1) / 2
-        return 2.0 * (self.parameters * tokens + 2 * self.layers * self.width * seen)
-
-
-def _folder(model: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    return Path(model) if Path(model).exists() else Path(snapshot_download(model))
-
-
-def _existing(model: str) -> str:
-    if model.startswith(("/", "./", "../", "~")) and not Path(model).expanduser().exists():
-        raise UserError(f"verifier.model={model!r}: no such folder", "Give a checkpoint folder or a hub name.")
-    return str(Path(model).expanduser()) if model.startswith("~") else model
-
-
-def _check_length(model: str, requests: Sequence[Request], ceiling: int) -> None:
-    longest = max(len(ids) for ids, _ in requests)
-    if longest > ceiling:
-        raise VerifierError(
-            f"{model}: a solution of {longest} tokens does not fit the limit of {ceiling} (max_model_len)"
-        )
 
 
 def _stop(key: tuple[int, str]) -> None:
@@ -291,7 +154,7 @@ def _vllm_options(model: str, dtype: str | None, given: Mapping[str, Any]) -> di
     dtype = dtype or given.get("dtype")
     if dtype is not None and str(dtype) not in get_args(ModelDType):
         raise UserError(f"verifier.dtype={dtype!r} is no dtype of vLLM", f"Allowed: {', '.join(get_args(ModelDType))}")
-    options: dict[str, Any] = {"model": _existing(model)}
+    options: dict[str, Any] = {"model": existing(model)}
     if current_platform.is_cpu():
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
         options |= {"block_size": 32, "enforce_eager": True, "dtype": "float32"}
