@@ -441,6 +441,61 @@ async def test_known_scores_can_be_looked_up_for_nothing() -> None:
     assert ctx.known_score(spelled("ab"), "judge") is None
 
 
+class Ranks:
+    """Compares: the share of the group that a trace is at least as long as."""
+
+    range = (0.0, 1.0)
+
+    def __init__(self) -> None:
+        self.groups: list[list[str]] = []
+
+    async def compare(self, traces: Sequence[Trace]) -> list[float]:
+        self.groups.append([trace.text for trace in traces])
+        return [sum(len(one.text) <= len(t.text) for one in traces) / len(traces) for t in traces]
+
+    def quote(self, traces: Sequence[Trace]) -> Cost:
+        return Cost(verifier_tokens=len(traces) ** 2)
+
+
+async def test_a_verifier_that_compares_sees_the_traces_of_one_call() -> None:
+    verifier = Ranks()
+    ctx = context(verifier=verifier)
+    short, middle, long = spelled("a"), spelled("ab"), spelled("abc")
+    first, other = await asyncio.gather(ctx.score([short, middle, short]), ctx.score([long]))
+    assert first.tolist() == [0.5, 1.0, 0.5]
+    assert other.tolist() == [1.0]
+    assert sorted(verifier.groups) == [["a", "ab"], ["abc"]]
+    assert (await ctx.score([short, long])).tolist() == [0.5, 1.0], "both are known: nothing is asked"
+    assert (await ctx.score([middle, long, spelled("abcd")])).tolist() == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert verifier.groups[2:] == [["ab", "abc", "abcd"]]
+    assert ctx.ledger.spent["verifier"].verifier_calls == 6
+
+
+async def test_a_comparison_is_quoted_as_a_whole() -> None:
+    ctx = context(verifier=Ranks(), budget=Budget(verifier_tokens=8))
+    await ctx.score([spelled("a"), spelled("ab")])
+    with pytest.raises(BudgetExhausted):
+        await ctx.score([spelled("a"), spelled("ab"), spelled("abc")])
+
+
+async def test_what_is_no_comparison_names_the_method() -> None:
+    class Short:
+        async def compare(self, traces: Sequence[Trace]) -> list[float]:
+            return [0.5]
+
+    with pytest.raises(VerifierError, match=r"Short\.compare returned 1 scores for 2 traces"):
+        await context(verifier=Short()).score([spelled("a"), spelled("ab")])
+
+
+async def test_a_users_mistake_inside_a_verifier_stays_one() -> None:
+    class Refused:
+        async def score(self, traces: Sequence[Trace]) -> list[float]:
+            raise UserError("verifier.model=x is missing", "give one")
+
+    with pytest.raises(UserError, match=r"verifier\.model=x"):
+        await context(verifier=Refused()).score([spelled("a")])
+
+
 def verdict(answer: Any, **fields: Any) -> Any:
     """An instance of a class Harsh whose `score` gives or raises an answer."""
 

@@ -136,3 +136,8 @@ async def test_read_gives_a_step_the_log_probabilities_that_it_was_drawn_with(sa
     read = await sampler.read(Trace(QUESTION) + first, dataclasses.replace(drawn, logprobs=()))
     assert read.logprobs == pytest.approx(drawn.logprobs, abs=1e-4)
     assert read.cost.new_tokens == 0
+
+
+def test_a_pattern_is_refused(sampler: Any) -> None:
+    with pytest.raises(UserError, match="cannot hold a completion to a pattern"):
+        sampler.varied(Picking(pattern="[0-9]"))

@@ -238,6 +238,14 @@ async def test_a_varied_sampler_picks_differently_on_the_same_engine(vllm_policy
 
 
 @session
+async def test_a_pattern_holds_what_is_written(vllm_policy: Any) -> None:
+    held = vllm_policy.varied(Picking(pattern=r"[0-9]{3}"))
+    steps = await held.sample(Trace(QUESTION), 4, Until(max_tokens=10), seed=1)
+    assert all(len(step.text) == 3 and step.text.isdigit() and step.why == "eos" for step in steps)
+    assert held.varied(Picking(temperature=0.0)).pattern == r"[0-9]{3}"
+
+
+@session
 async def test_read_gives_a_step_the_log_probabilities_that_it_was_drawn_with(vllm_policy: Any) -> None:
     until = Until(max_tokens=10)
     (first,) = await vllm_policy.sample(Trace(QUESTION), 1, until, seed=3)
