@@ -76,7 +76,7 @@ def vocabulary(words: Sequence[str], special: dict[str, Any], template: str | No
 def _config(kind: str, tokenizer: Any, positions: int, tied: bool = False, labels: int | None = None) -> Any:
     import transformers
 
-    extra = {} if labels is None else {"num_labels": labels}
+    extra: dict[str, Any] = {} if labels is None else {"num_labels": labels}
     extra |= {"sliding_window": None} if kind == "Mistral" else {}
     return getattr(transformers, f"{kind}Config")(
         vocab_size=len(tokenizer),
