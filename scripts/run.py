@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-import ponder
 from ponder.context import Setup
 from ponder.errors import UserError
 from ponder.ledger import Budget
 from ponder.protocols import Until
 from ponder.runner import run
+from ponder.scripts import composing
+from ponder.scripts.composing import check_judges, check_verifiers, deaf, digest, end, explain, git_commit, made, whole
 from ponder.scripts.progress import Progress
 from ponder.scripts.records import search_fields
 from ponder.scripts.rows import RowFile
 from ponder.scripts.solve import in_background
 from ponder.search.select import SELECTORS
-from ponder.verifiers.check import acheck
 
-PACKAGE = Path(ponder.__file__).parent
 GROUPS = ("search", "verifier", "sampler", "model", "task", "budget", "select", "logger")
-HELP = "ponder --help lists the groups and keys; +KEY=VALUE adds a key that is not there yet"
-UNSTAMPED = ("out", "concurrency", "logger")
-"""Keys that change where and how fast a run goes, but not its rows."""
 WHOLE = {"budget.n": 1, "seed": 0, "concurrency": 1, "step.max_steps": 1}
 """Keys that are whole numbers, and the least that each may be."""
 
 _refused: list[str] = []
 """What was wrong with combinations of this sweep."""
-
-OmegaConf.register_new_resolver("embedded", lambda name: str(PACKAGE / "tasks" / "embedded" / name), replace=True)
 
 
 def build(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
@@ -59,10 +47,7 @@ def build(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         UserError: names the key, its value and what is allowed.
     """
-    for key, least in WHOLE.items():
-        value = OmegaConf.select(config, key)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise UserError(f"{key}={value} is out of range", f"allowed: a whole number from {least}")
+    whole(config, WHOLE)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     for group in GROUPS:
         if isinstance(plain.get(group), dict):
@@ -80,23 +65,22 @@ def build(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
             f"task={choices.get('task')} has {'no problems' if not ids else f'two problems of id {twice!r}'}",
             "a task needs at least one problem, and ids that differ",
         )
+    further = made("verifiers", config)
     setup = Setup(
         samplers={"policy": made("sampler", config), **made("roles", config)},
-        verifiers={**({"verifier": verifier} if verifier else {}), **made("verifiers", config)},
+        verifiers={**({"verifier": verifier} if verifier else {}), **further},
         step=step,
         solution=solution,
         max_steps=plain["step"]["max_steps"],
         budget=budget,
         run_budget=run_budget,
     )
-    _check_judge(strategy, setup, config, choices)
-    for part in setup.verifiers.values():
-        # Ours were checked by their tests, and a model's engine should not start before it is used.
-        if not type(part).__module__.startswith("ponder."):
-            in_background(acheck(part))
-    stamped = {key: value for key, value in plain.items() if key not in UNSTAMPED}
-    digest = hashlib.blake2b(json.dumps(stamped, sort_keys=True).encode(), digest_size=4).hexdigest()
-    name = f"{plain['task']['name']}-{plain['search']['name']}-n{config.budget.n}-seed{config.seed}-{digest}"
+    _check_asked(strategy, setup, config, choices)
+    named = {"verifier": verifier, **{f"verifiers.{role}": part for role, part in further.items()}}
+    check_judges(named, config, choices)
+    check_verifiers(setup.verifiers)
+    hashed = digest(plain)
+    name = f"{plain['task']['name']}-{plain['search']['name']}-n{config.budget.n}-seed{config.seed}-{hashed}"
     return {
         "task": task,
         "strategy": strategy,
@@ -105,43 +89,26 @@ def build(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
         "select": plain["select"]["name"],
         "selectors": {**SELECTORS, plain["select"]["name"]: made("select", config)},
         "concurrency": config.concurrency,
-        "stamp": {"run_id": name, "config_hash": digest, "git_commit": git_commit()},
+        "stamp": {"run_id": name, "config_hash": hashed, "git_commit": git_commit()},
         "path": Path(config.out) / name,
         "plain": plain,
     }
 
 
-def _check_judge(strategy: Any, setup: Setup, config: DictConfig, choices: Mapping[str, str]) -> None:
+def _check_asked(strategy: Any, setup: Setup, config: DictConfig, choices: Mapping[str, str]) -> None:
     """Refuses a strategy that asks in words if the model it asks follows no instructions.
 
     Raises:
         UserError: says how to bind another model.
     """
     role = getattr(strategy, "judge", None)
-    asked = getattr(setup.samplers.get(role), "model", None) if role else None
-    if asked is not None and asked == config.model.path and not config.model.get("instructions", True):
+    if role and deaf(getattr(setup.samplers.get(role), "model", None), config):
         raise UserError(
             f"search={choices.get('search')} asks a model to compare solutions; "
             f"model={choices.get('model')} follows no instructions",
             "model=smollm2 or model=local; or another judge: search.judge=judge "
             "+roles.judge._target_=ponder.samplers.vllm_engine.VLLMSampler +roles.judge.model=DIR",
         )
-
-
-def made(key: str, config: DictConfig) -> Any:
-    """What a part of the configuration describes.
-
-    Raises:
-        UserError: it cannot be made of the values given; names them all.
-    """
-    try:
-        return instantiate(config[key])
-    except InstantiationException as error:
-        cause = error.__cause__ or error.__context__
-        if isinstance(cause, (UserError, ImportError)) or cause is None:
-            raise
-        values = OmegaConf.to_container(config[key], resolve=True)
-        raise UserError(f"{key} cannot be made of {values}: {type(cause).__name__}: {cause}", HELP) from error
 
 
 def ceiling(key: str, values: Mapping[str, Any]) -> Budget:
@@ -165,22 +132,16 @@ def until(key: str, values: Mapping[str, Any]) -> Until:
     return Until(**{**values, "stop": tuple(values.get("stop", ()))})
 
 
-def git_commit() -> str | None:
-    """The commit of the working folder, None outside a repository."""
-    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None
-
-
 @hydra.main(version_base="1.3", config_path="pkg://ponder.conf", config_name="run")
 def job(config: DictConfig) -> None:
     """One run: what `ponder` does once, and `ponder -m` for each combination."""
     try:
         _job(config)
     except Exception as error:
-        message = explain(error)
+        message = explain("ponder", error)
         here = str(HydraConfig.get().launcher.get("_target_")).endswith("BasicLauncher")
         if message is None or HydraConfig.get().mode is not RunMode.MULTIRUN or not here:
-            _exit(error)
+            end("ponder", error)
         # One combination that cannot be does not cost the sweep its others.
         _refused.append(f"{' '.join(HydraConfig.get().overrides.task)}: {message}")
         print(f"ponder: {_refused[-1]}", file=sys.stderr)
@@ -202,55 +163,11 @@ def _job(config: DictConfig) -> None:
 
 def main() -> None:
     """Runs `job`; a mistake of the user ends in one message and exit code 2."""
-    sys.path.insert(0, os.getcwd())  # a user's own verifier stands beside their yamls
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of being printed by Hydra
-    try:
-        _refused.clear()
-        job()
-        if _refused:
-            print(f"{len(_refused)} of the sweep's combinations could not run, as said above", file=sys.stderr)
-            sys.exit(2)
-    except KeyboardInterrupt:
-        print("ponder: interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # `ponder --help | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception as error:
-        _exit(error)
-    finally:
-        stop_engines()
-
-
-def stop_engines() -> None:
-    """Ends engines while the loop still runs: at interpreter exit vLLM takes the end for a crash, and says so."""
-    for name in ("ponder.samplers.vllm_start", "ponder.verifiers.prm_vllm"):
-        if module := sys.modules.get(name):
-            module.shutdown_engines()
-
-
-def _exit(error: Exception) -> NoReturn:
-    message = explain(error)
-    if message is None:
-        raise error
-    print(f"ponder: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-def explain(error: BaseException) -> str | None:
-    """What the user did wrong, None if the error is not theirs."""
-    chain: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in chain:
-        chain.append(link)
-        link = link.__cause__ or link.__context__
-    mistakes = [one for one in chain if isinstance(one, UserError)]
-    if mistakes:
-        return str(mistakes[0])
-    if isinstance(error, (HydraException, OmegaConfBaseException)):
-        causes = [str(one).strip() for one in chain if not isinstance(one, HydraException)]
-        parts = dict.fromkeys([str(error).split("Config search path:")[0].strip(), *causes])
-        return "\n  ".join([*parts, HELP])
-    return None
+    _refused.clear()
+    composing.command("ponder", job)
+    if _refused:
+        print(f"{len(_refused)} of the sweep's combinations could not run, as said above", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

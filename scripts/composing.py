@@ -1,0 +1,181 @@
+"""What the commands that Hydra composes share: making and checking parts, and one message for a mistake.
+
+Example:
+    @hydra.main(version_base="1.3", config_path="pkg://ponder.conf", config_name="check")
+    def job(config): ...
+
+    def main(): command("ponder-check", job)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+import ponder
+from ponder.errors import UserError
+from ponder.scripts.solve import in_background
+from ponder.verifiers.check import acheck
+
+PACKAGE = Path(ponder.__file__).parent
+HELP = "--help lists the groups and keys; +KEY=VALUE adds a key that is not there yet"
+UNSTAMPED = ("out", "concurrency", "logger")
+"""Keys that change where and how fast a run goes, but not its rows."""
+
+OmegaConf.register_new_resolver("embedded", lambda name: str(PACKAGE / "tasks" / "embedded" / name), replace=True)
+
+
+def made(key: str, config: DictConfig) -> Any:
+    """What a part of the configuration describes.
+
+    Raises:
+        UserError: it cannot be made of the values given; names them all.
+    """
+    try:
+        return instantiate(config[key])
+    except InstantiationException as error:
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, (UserError, ImportError)) or cause is None:
+            raise
+        values = OmegaConf.to_container(config[key], resolve=True)
+        raise UserError(f"{key} cannot be made of {values}: {type(cause).__name__}: {cause}", HELP) from error
+
+
+def whole(config: DictConfig, least: Mapping[str, int]) -> None:
+    """Refuses keys that are no whole numbers from their least.
+
+    Raises:
+        UserError: names the key, its value and what is allowed.
+    """
+    for key, lowest in least.items():
+        value = OmegaConf.select(config, key)
+        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+            raise UserError(f"{key}={value} is out of range", f"allowed: a whole number from {lowest}")
+
+
+def digest(plain: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits of what makes the rows of a resolved configuration."""
+    stamped = {key: value for key, value in plain.items() if key not in UNSTAMPED}
+    return hashlib.blake2b(json.dumps(stamped, sort_keys=True).encode(), digest_size=4).hexdigest()
+
+
+def git_commit() -> str | None:
+    """The commit of the working folder, None outside a repository."""
+    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
+
+
+def check_verifiers(verifiers: Mapping[str, Any]) -> None:
+    """Tries the contract on a user's own verifiers.
+
+    Ours were checked by their tests, and a model's engine should not start before it is used.
+
+    Raises:
+        UserError: names the class, what was expected and found, and the remedy.
+    """
+    for part in verifiers.values():
+        if not type(part).__module__.startswith("ponder."):
+            in_background(acheck(part))
+
+
+def check_judges(verifiers: Mapping[str, Any], config: DictConfig, choices: Mapping[str, str]) -> None:
+    """Refuses a verifier that asks in words if the model it asks follows no instructions.
+
+    Args:
+        verifiers: by the key that they have in the configuration.
+        config: has the node `model`.
+        choices: which option each group has.
+
+    Raises:
+        UserError: says how to give it another model.
+    """
+    for key, part in verifiers.items():
+        if any(deaf(getattr(judge, "model", None), config) for judge in judges(part)):
+            raise UserError(
+                f"{key}={choices.get(key, type(part).__name__)} asks a model in words; "
+                f"model={choices.get('model')} follows no instructions",
+                "model=smollm2 or model=local model.path=DIR; or a judge of its own: "
+                f"'{key}.judge={{_target_:ponder.samplers.vllm_engine.VLLMSampler,model:DIR}}'",
+            )
+
+
+def judges(verifier: Any) -> Iterator[Any]:
+    """Who a verifier asks in words, an ensemble's members included."""
+    if (judge := getattr(verifier, "judge", None)) is not None:
+        yield judge
+    members = getattr(verifier, "members", ())
+    for member in members.values() if isinstance(members, Mapping) else members:
+        yield from judges(member)
+
+
+def deaf(model: str | None, config: DictConfig) -> bool:
+    """Whether a checkpoint is the configured one, and that one follows no instructions."""
+    configured = config.get("model") or {}
+    return model is not None and model == configured.get("path") and not configured.get("instructions", True)
+
+
+def command(name: str, job: Callable[[], None]) -> None:
+    """Runs a job that Hydra composes; a mistake of the user ends in one message and exit code 2.
+
+    Args:
+        name: the command.
+        job: decorated by `hydra.main`.
+    """
+    sys.path.insert(0, os.getcwd())  # a user's own verifier stands beside their yamls
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of being printed by Hydra
+    try:
+        job()
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # `ponder --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        end(name, error)
+    finally:
+        stop_engines()
+
+
+def stop_engines() -> None:
+    """Ends engines while the loop still runs: at interpreter exit vLLM takes the end for a crash, and says so."""
+    loaded = [module for name, module in sys.modules.items() if name.startswith("ponder.")]
+    for shutdown in dict.fromkeys(getattr(module, "shutdown_engines", None) for module in loaded):
+        if shutdown is not None:
+            shutdown()
+
+
+def end(name: str, error: Exception) -> NoReturn:
+    """Ends a command with a mistake's message and exit code 2; an error that is not the user's goes on."""
+    message = explain(name, error)
+    if message is None:
+        raise error
+    print(f"{name}: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def explain(name: str, error: BaseException) -> str | None:
+    """What the user of a command did wrong, None if the error is not theirs."""
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    mistakes = [one for one in chain if isinstance(one, UserError)]
+    if mistakes:
+        return str(mistakes[0])
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        causes = [str(one).strip() for one in chain if not isinstance(one, HydraException)]
+        parts = dict.fromkeys([str(error).split("Config search path:")[0].strip(), *causes])
+        return "\n  ".join([*parts, f"{name} {HELP}"])
+    return None
