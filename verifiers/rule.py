@@ -1,4 +1,4 @@
-"""Verifiers that are rules: for tests, demonstrations and baselines."""
+"""Verifiers that are rules: exact, free, and known to be wrong about everything that they do not look at."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ponder.errors import UserError
+from ponder.protocols import Task
 from ponder.types import Trace
 
 
@@ -37,10 +38,7 @@ class Regex:
     range = (0.0, 1.0)
 
     def __init__(self, pattern: str) -> None:
-        try:
-            self.pattern = re.compile(pattern)
-        except re.error as error:
-            raise UserError(f"verifier.pattern={pattern!r}: {error}", "allowed: a Python regular expression") from error
+        self.pattern = _compiled("pattern", pattern)
 
     def score(self, traces: Sequence[Trace]) -> list[float]:
         """0 or 1 for each trace."""
@@ -67,3 +65,116 @@ class Length:
     def score(self, traces: Sequence[Trace]) -> list[float]:
         """1 at the target, towards 0 far from it, for each trace."""
         return [min(len(t.text), self.target) / max(len(t.text), self.target) for t in traces]
+
+
+class Format:
+    r"""1 if a solution that ended has the form asked for, 0 if not; a neutral score for one that can still grow.
+
+    Tags are looked at first: each opens and closes in turn, and never inside another. Text before a closing tag that
+    nothing opened is inside it, since chat templates often open the first tag. The patterns are then searched in what
+    stands outside of tags, so that a box in a model's thoughts is no second one. A solution that a limit cut short has
+    ended, and is judged like any other.
+
+    Args:
+        once: regular expressions, each found exactly once.
+        required: regular expressions, each found at least once.
+        forbidden: regular expressions, none of them found.
+        tags: names of tags: "think" for <think> and </think>.
+        neutral: the score of a solution that has not ended, in [0, 1].
+
+    Raises:
+        UserError: no rule at all, no regular expression, or `neutral` outside [0, 1].
+
+    Example:
+        Format(once=[r"\\boxed\{"], tags=["think"])
+    """
+
+    range = (0.0, 1.0)
+
+    def __init__(
+        self,
+        once: Sequence[str] = (),
+        required: Sequence[str] = (),
+        forbidden: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        neutral: float = 0.5,
+    ) -> None:
+        if not (once or required or forbidden or tags):
+            raise UserError("verifier.once, required, forbidden and tags are all empty", "give at least one rule")
+        self.once = [_compiled("once", pattern) for pattern in once]
+        self.required = [_compiled("required", pattern) for pattern in required]
+        self.forbidden = [_compiled("forbidden", pattern) for pattern in forbidden]
+        self.tags = re.compile("|".join(f"</?{re.escape(tag)}>" for tag in tags)) if tags else None
+        self.neutral = _neutral(neutral)
+
+    def score(self, traces: Sequence[Trace]) -> list[float]:
+        """0, 1 or neutral for each trace."""
+        return [self.neutral if trace.alive else float(self._formed(trace.text)) for trace in traces]
+
+    def _formed(self, text: str) -> bool:
+        outside = self._outside(text)
+        return outside is not None and (
+            all(len(pattern.findall(outside)) == 1 for pattern in self.once)
+            and all(pattern.search(outside) for pattern in self.required)
+            and not any(pattern.search(outside) for pattern in self.forbidden)
+        )
+
+    def _outside(self, text: str) -> str | None:
+        """What stands outside of tags; None if one is nested, left open, or closed twice."""
+        if self.tags is None:
+            return text
+        outside, begin, opened = "", 0, ""
+        for found in self.tags.finditer(text):
+            tag = found[0].strip("</>")
+            if not found[0].startswith("</"):
+                if opened:
+                    return None
+                outside, opened = outside + text[begin : found.start()], tag
+            elif tag == opened:
+                opened = ""
+            elif opened or begin:
+                return None
+            begin = found.end()
+        return None if opened else outside + text[begin:]
+
+
+class TaskOracle:
+    """Whether a solution is right, by the task's own extraction and grading: an upper bound, for any task.
+
+    Best-of-N with it is pass@N. It knows nothing of a solution that can still grow: that scores `neutral`.
+
+    Args:
+        task: the benchmark, with `answer` and `grade`.
+        neutral: the score of a solution that has not ended, in [0, 1].
+
+    Raises:
+        UserError: no task, or `neutral` outside [0, 1].
+    """
+
+    range = (0.0, 1.0)
+
+    def __init__(self, task: Task, neutral: float = 0.5) -> None:
+        if not (callable(getattr(task, "answer", None)) and callable(getattr(task, "grade", None))):
+            raise UserError(f"verifier.task={task!r} is no task", "give it the run's own: task: ${task}")
+        self.task = task
+        self.neutral = _neutral(neutral)
+
+    def score(self, traces: Sequence[Trace]) -> list[float]:
+        """1 for a right solution, 0 for a wrong one, neutral before its end."""
+        return [
+            self.neutral if trace.alive else float(self.task.grade(trace.problem, self.task.answer(trace)))
+            for trace in traces
+        ]
+
+
+def _compiled(name: str, pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"verifier.{name}={pattern!r}: {error}", "allowed: a Python regular expression") from error
+
+
+def _neutral(neutral: float) -> float:
+    if not 0.0 <= neutral <= 1.0:
+        raise UserError(f"verifier.neutral={neutral} is out of range", "allowed: numbers in [0, 1]")
+    return neutral
