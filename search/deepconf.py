@@ -58,6 +58,20 @@ def bottom_groups(confidence: Floats, group: int) -> float:
     return float(found[: max(1, len(found) // 10)].mean())
 
 
+def trace_confidence(trace: Trace, measure: Measure = bottom_groups, group: int = 2048) -> float:
+    """Confidence of a trace, from 0; 0 without tokens.
+
+    Args:
+        trace: drawn with `picking=TELLING`.
+        measure: `bottom_groups`, `lowest_group`, `tail` or `mean`.
+        group: tokens of a window, from 1; a shorter trace is one window.
+
+    Raises:
+        UserError: the sampler gave no log-probabilities of the likeliest tokens.
+    """
+    return measure(confidences(trace), group)
+
+
 @dataclass(frozen=True)
 class DeepConf:
     """DeepConf offline (Fu et al. 2025, arXiv 2508.15260); N is the number of whole solutions.
@@ -90,7 +104,7 @@ class DeepConf:
     async def __call__(self, problem: Problem, ctx: Context) -> Population:
         """Samples n solutions and keeps the most confident; see `ponder.protocols.Strategy`."""
         traces = await ctx.sample(problem, self.n, picking=TELLING)
-        confidence = np.array([self.measure(confidences(trace), self.group) for trace in traces])
+        confidence = np.array([trace_confidence(trace, self.measure, self.group) for trace in traces])
         # Repetition is confident: what it drove to the token limit must not push finished solutions out.
         finished = np.array([trace.finished for trace in traces])
         best = np.lexsort((-confidence, ~finished))[: max(1, round(self.keep * len(traces)))]
@@ -148,7 +162,7 @@ class DeepConfOnline:
 
     def _bar(self, drawn: Sequence[Trace]) -> float:
         """The lowest group confidence that the best share of the finished solutions reaches; 0 without any."""
-        lowest = [lowest_group(confidences(trace), self.group) for trace in drawn if trace.finished]
+        lowest = [trace_confidence(trace, lowest_group, self.group) for trace in drawn if trace.finished]
         return float(np.quantile(lowest, 1 - self.keep)) - SLACK if lowest else 0.0
 
     async def _grown(self, traces: Sequence[Trace], bar: float, ctx: Context) -> list[Trace]:
@@ -166,11 +180,11 @@ class DeepConfOnline:
         reach = len(trace.steps[-1].token_ids) + self.group - 1
         held = np.cumsum([len(step.token_ids) for step in reversed(trace.steps)])
         recent = replace(trace, steps=trace.steps[-1 - int(np.searchsorted(held, reach)) :])
-        return lowest_group(confidences(recent), self.group) < bar
+        return trace_confidence(recent, lowest_group, self.group) < bar
 
     def _voters(self, traces: Sequence[Trace], bar: float) -> Population:
         """Those at or above the bar, weighted by their lowest group confidence."""
-        lowest = np.array([lowest_group(confidences(trace), self.group) for trace in traces])
+        lowest = np.array([trace_confidence(trace, lowest_group, self.group) for trace in traces])
         above = np.flatnonzero(lowest >= bar)
         return _weighted([traces[i] for i in above], lowest[above])
 
