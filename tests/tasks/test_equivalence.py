@@ -1,0 +1,175 @@
+r"""Answers that are equal, and answers that are not; from any thread, and within the limit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ponder.tasks import equivalence
+from ponder.tasks.equivalence import boxed, close, equal, key
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers() -> Iterator[None]:
+    """Workers end with this file."""
+    yield
+    close()
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        ["1/2", r"\frac{1}{2}", r"\dfrac12", "0.5", ".5", "$0.50$", r"\(\tfrac{1}{2}\)", r"\boxed{\frac12}", "0.5."],
+        ["-0.25", r"-\frac{1}{4}", "-1/4", r"\frac{-1}{4}"],
+        ["900000000", "900,000,000", "900 000 000", r"900{,}000{,}000", r"900,\!000,\!000", "9 \\times 10^8"],
+        [r"1\frac{9}{10}", "1.9", r"\frac{19}{10}"],
+        [r"20\%", "20", "20%", "20 percent", "20.0"],
+        ["5", "x=5", r"5\text{ cm}", r"5\text{ cm}^2", r"\$5", r"5^\circ"],
+        [r"\sqrt{8}", r"2\sqrt2", r"\frac{4}{\sqrt{2}}"],
+        [r"\{1,2\}", "2, 1", r"1\text{ and }2", r"\{2, \frac{3}{3}\}"],
+        [r"\infty", "infinity", r"$+\infty$"],
+        ["(1,2)", r"\left(1, 2\right)", "(1.0, 4/2)"],
+        ["6-5i", "6 - 5i", "-5i+6"],
+        [r"\text{Evelyn}", "Evelyn", "evelyn", r"\textbf{EVELYN}"],
+        [r"\begin{pmatrix}1&2\\3&0.5\end{pmatrix}", r"\begin{bmatrix} 1 & 2 \\ 3 & \frac12 \end{bmatrix}"],
+    ],
+    ids=lambda group: group[0],
+)
+def test_equal_answers_form_one_group(group: Any) -> None:
+    assert len({key(answer) for answer in group}) == 1, {answer: key(answer) for answer in group}
+    assert [a for a in group if not (equal(group[0], a) and equal(a, group[0]))] == []
+    assert key(key(group[0])) == key(group[0])
+    assert equal(group[0], key(group[-1]))
+
+
+@pytest.mark.parametrize(
+    ("gold", "given"),
+    [
+        ("50", "0.5"),  # no hundredfold
+        ("0.5", "50"),
+        (r"20\%", "0.2"),
+        ("5", "I got 7, then 5"),  # no last number
+        ("5", "The answer is 5"),
+        ("5", "5 or 6"),
+        ("1/3", "0.333"),
+        ("0.00000001", "0.00000002"),  # six places after the point are not enough here
+        ("(0,1)", "[0,1)"),
+        ("(1,2)", "(2,1)"),
+        (r"\sqrt{67}", r"\sqrt{67},-\sqrt{85}"),
+        (r"\text{oddd}", "odd"),
+        ("Thursday", "Friday"),
+        ("x+1", "x+2"),
+        ("5", ""),
+        ("", ""),
+        ("5", r"\frac{"),
+        ("2", r"\boxed{1}\boxed{2}"),
+        ("111", "0,111"),
+    ],
+)
+def test_unequal_answers(gold: str, given: str) -> None:
+    assert not equal(gold, given)
+    assert key(gold) != key(given) or gold == given
+
+
+def test_a_decimal_equals_what_it_is_rounded_from_but_votes_for_itself() -> None:
+    assert equal("1/3", "0.333333")
+    assert equal("0.333333", "1/3")
+    assert key("1/3") != key("0.333333")
+
+
+def test_keys_are_readable() -> None:
+    wanted = {"420": "420", "0.5": r"\frac{1}{2}", "-.2": r"- \frac{1}{5}", "x^2+x-1+2": "x^{2} + x + 1", "-0": "0"}
+    assert {answer: key(answer) for answer in wanted} == wanted
+    assert key(r"\frac{-1}{5}") == key("-.2"), "written alike by a worker and without one"
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [(r" $\frac{$ ", r"\frac{"), ("", ""), ("  ", ""), ("Don't   know.", "don't know"), ("日本人", "日本人")],
+)
+def test_what_cannot_be_read_is_its_own_text(answer: str, text: str) -> None:
+    assert key(answer) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (r"so \boxed{5}.", "5"),
+        (r"\boxed{1} or rather \boxed{ \frac{1}{2} }", r"\frac{1}{2}"),
+        (r"\boxed{\text{a \{ b}}", r"\text{a \{ b}"),
+        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+        (r"\boxed{a\\}", r"a\\"),
+        (r"first \boxed{1}, then \boxed{2", None),
+        ("the answer is 5", None),
+        (r"\boxed", None),
+        ("", None),
+    ],
+)
+def test_the_last_box_is_read_whole(text: str, found: str | None) -> None:
+    assert boxed(text) == found
+
+
+def test_a_pathological_answer_ends_at_the_limit_on_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert equal("x+x", "2x")  # workers have started
+    monkeypatch.setattr(equivalence, "LIMIT", 0.5)
+    tower = r"9^{9^{9^{9}}} + \sqrt{2}"
+    found: dict[str, Any] = {}
+
+    def work() -> None:
+        found["key"], found["equal"] = key(tower), equal(r"8^{8^{8^{8}}}", tower)
+
+    start = time.monotonic()
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(60)
+    assert found == {"key": tower, "equal": False}
+    assert time.monotonic() - start < 20, "two limits, and a worker that starts again"
+    assert equal("y+y", "2y"), "others are served afterwards"
+
+
+def test_threads_get_the_same_answers() -> None:
+    answers = [f"{i}x+1x" for i in range(12)] * 3
+    with ThreadPoolExecutor(8) as threads:
+        keys = list(threads.map(key, answers))
+    assert keys == [key(answer) for answer in answers]
+    assert Counter(keys)["5 x"] == 3
+
+
+def test_workers_that_were_killed_are_started_again() -> None:
+    assert equal("z+z", "2z")
+    for worker in list(equivalence._pool._pool_manager.worker_manager.workers.values()):
+        worker.kill()
+        worker.join()
+    assert equal("z+z+z", "3z")
+
+
+def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:
+    script = tmp_path / "grade.py"
+    script.write_text("from ponder.tasks.equivalence import equal\nprint(equal('x+x', '2x'))\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert 'needs `if __name__ == "__main__":`' in done.stderr
+
+
+def test_importing_starts_nothing() -> None:
+    code = "import sys, ponder.tasks.equivalence as e; print(e._pool, e.key('0.5'), 'sympy' in sys.modules, e._pool)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split() == ["None", r"\frac{1}{2}", "False", "None"]
