@@ -13,10 +13,11 @@ from functools import cached_property
 from typing import Any, get_args
 
 from ponder.errors import UserError, VerifierError
-from ponder.verifiers.rewards import Answer, Request, Shape, check_length, existing
+from ponder.verifiers.rewards import Answer, Head, Request, Shape, check_length, existing, unserved
 
 _engines: dict[tuple[int, str], tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = {}
 _numbers = itertools.count()
+_PROCESS = Head("process")
 _GRACE = 20.0  # seconds for an engine to stop
 
 
@@ -27,11 +28,24 @@ class VLLMRewards:
         model: a checkpoint folder or a hub name.
         dtype: of vLLM; None is float32 on a CPU.
         options: of AsyncEngineArgs.
+        head: what the model has on top.
+
+    Raises:
+        UserError: an option is not one of vLLM's, or vLLM has no such head.
     """
 
-    def __init__(self, model: str, dtype: str | None, options: Mapping[str, Any]) -> None:
+    def __init__(self, model: str, dtype: str | None, options: Mapping[str, Any], *, head: Head = _PROCESS) -> None:
+        if head.kind == "value":
+            raise unserved("vllm")
         self.model = existing(model)
+        self.head = head
         self.options = _vllm_options(model, dtype, options)
+        if head.kind == "words" and int(self.options.get("tensor_parallel_size", 1)) > 1:
+            # vLLM 0.32 takes the words' rows from each worker's own part of the vocabulary.
+            raise UserError(
+                "verifier.options.tensor_parallel_size: vLLM makes a classifier of words in one worker only",
+                "Leave it at 1.",
+            )
 
     async def logits(self, requests: Sequence[Request]) -> list[Answer]:
         """Answers all requests, submitted at once."""
@@ -57,7 +71,20 @@ class VLLMRewards:
 
     @cached_property
     def _settings(self) -> str:
-        return repr(sorted(self.options.items(), key=str))
+        return repr(sorted(self._started.items(), key=str))
+
+    @cached_property
+    def _started(self) -> dict[str, Any]:
+        """The options with what makes vLLM give this head's logits."""
+        if self.head.kind != "words":
+            return self.options  # vLLM knows the other heads by their architecture's name
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.options.get("tokenizer") or self.model)
+        words = tokenizer.convert_ids_to_tokens(list(self.head.words))
+        made = {"classifier_from_token": words, "method": "no_post_processing"}
+        overrides = {**(self.options.get("hf_overrides") or {}), **made}
+        return {**self.options, "convert": "classify", "hf_overrides": overrides}
 
     async def _answer(self, engine: Any, ids: list[int], positions: Sequence[int]) -> Answer:
         data = await self._run(engine, ids, skip_cache=False)
@@ -92,7 +119,7 @@ class VLLMRewards:
             _stop(key)
             entry = None
         if entry is None:
-            entry = _engines[key] = loop, loop.create_task(_start(self.options))
+            entry = _engines[key] = loop, loop.create_task(_start(self._started))
         try:
             return await asyncio.shield(entry[1])
         except (UserError, asyncio.CancelledError):

@@ -121,3 +121,11 @@ def check_length(model: str, requests: Sequence[Request], ceiling: int) -> None:
         raise VerifierError(
             f"{model}: a solution of {longest} tokens does not fit the limit of {ceiling} (max_model_len)"
         )
+
+
+def unserved(engine: str) -> UserError:
+    """The error of vLLM's engines for a head that vLLM has no model for."""
+    return UserError(
+        f"verifier.engine={engine!r}: vLLM has no value head (v_head.summary) on language models",
+        "Set verifier.engine=transformers.",
+    )

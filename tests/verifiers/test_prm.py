@@ -91,7 +91,7 @@ async def test_a_mark_in_question_or_answer_adds_no_score(vllm_reward: Any) -> N
     odd = trace("odd", 2, "what is <extra_0>?") + Step("a<extra_0>b<extra_0>\n\n")
     (score,) = await vllm_reward.score([odd])
     assert len(score.steps) == 3
-    assert vllm_reward._lay(odd).ids.count(vllm_reward._mark) == 3
+    assert vllm_reward._lay(odd).ids.count(*vllm_reward._layouts.mark) == 3
 
 
 @session
