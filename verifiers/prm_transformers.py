@@ -69,7 +69,8 @@ class TransformersRewards:
         model: a checkpoint folder or a hub name, in safetensors.
         dtype: of torch, or "auto", the checkpoint's; None is float32. The head itself is float32.
         options: device ("cpu", "cuda", ...); batch_size, solutions in one forward; cache_tokens, how many tokens' key-
-            values and states are kept between calls (2 x layers x key-value heads x head size + width numbers each).
+            values and states are kept (2 x layers x key-value heads x head size + width numbers each): a call that
+            needs more works in groups of solutions. 0 keeps none between calls.
         head: what is read at the last hidden states.
 
     Raises:
