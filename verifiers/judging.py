@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from ponder.errors import SamplerError, UserError, VerifierError
 from ponder.protocols import Picking, Sampler, Until
-from ponder.types import Cost, Probabilities, Problem, Trace
+from ponder.types import Cost, Probabilities, Problem, Score, Step, Trace
 
 V = TypeVar("V")
 
@@ -52,8 +54,13 @@ class Judge:
         """The checkpoint of the model that judges, None if the sampler does not say."""
         return getattr(self.sampler, "model", None)
 
-    async def ask(self, message: str, n: int = 1) -> list[Trace]:
+    async def ask(self, message: str, n: int = 1, opening: str = "") -> list[Trace]:
         """Asks one question n times.
+
+        Args:
+            message: the question.
+            n: how many replies.
+            opening: how every reply begins; the model goes on from there.
 
         Returns:
             n replies: each `finished`, or cut at `max_tokens`. `bill` tells what they cost.
@@ -61,10 +68,10 @@ class Judge:
         Raises:
             VerifierError: the model failed, also when asked again.
         """
-        trace = Trace(asked(message))
+        trace = Trace(asked(message), (Step(opening),) if opening else ())
 
         async def once() -> Sequence[Any]:
-            steps = await self.sampler.sample(trace, n, self.until, seed=_seed(message))
+            steps = await self.sampler.sample(trace, n, self.until, seed=_seed(message + opening))
             if len(steps) != n:
                 raise SamplerError(f"{type(self.sampler).__name__} returned {len(steps)} replies for {n}")
             return steps
@@ -85,12 +92,57 @@ class Judge:
         found = await _attempt(lambda: self.sampler.probe(trace, suffix, choices))
         return Probabilities(found, getattr(found, "cost", Cost(new_tokens=1)))
 
-    def quote(self, message: str, n: int = 1) -> Cost:
-        """The most that asking a question n times can cost, probing each reply included."""
-        quote = getattr(self.sampler, "quote", None)
-        tokens = self.until.max_tokens + 1
-        one = quote(Trace(asked(message)), tokens) if quote else Cost(new_tokens=tokens)
-        return booked(one * (2 * n))
+    def quote(self, message: str, n: int = 1, opening: str = "", suffix: str | None = "") -> Cost:
+        """The most that asking a question n times can cost.
+
+        Args:
+            message: the question.
+            n: how many replies.
+            opening: how every reply begins.
+            suffix: what each reply is probed after; None if none is probed.
+        """
+        begun = len(opening.encode())
+        one = self._most(message, begun, self.until.max_tokens)
+        if suffix is not None:
+            one += self._most(message, begun + self.until.max_tokens + len(suffix.encode()), 1)
+        return booked(one * n)
+
+    def quote_probe(self, message: str, suffix: str = "") -> Cost:
+        """The most that one probe can cost, of what would be a reply's first token after a suffix."""
+        return booked(self._most(message, len(suffix.encode()), 1))
+
+    def _most(self, message: str, written: int, tokens: int) -> Cost:
+        """The most that `tokens` tokens can cost after a question and so many tokens of a reply.
+
+        Which tokens they are is not known yet, and does not matter. No text has more of them than bytes.
+        """
+        quote: Callable[[Trace, int], Cost] | None = getattr(self.sampler, "quote", None)
+        return quote(Trace(asked(message), (Step("", (0,) * written),)), tokens) if quote else Cost(new_tokens=tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What judging came to.
+
+    Attributes:
+        value: the score; None if no judgement could be read.
+        unread: judgements that could not be read, and are no part of the value.
+        cost: what they took, all of them.
+    """
+
+    value: float | None
+    unread: int
+    cost: Cost
+
+    @classmethod
+    def mean(cls, values: Sequence[float | None], cost: Cost) -> Finding:
+        """The average of the judgements that could be read; None stands for one that could not."""
+        read = [value for value in values if value is not None]
+        return cls(math.fsum(read) / len(read) if read else None, len(values) - len(read), cost)
+
+    def score(self, lowest: float = 0.0) -> Score:
+        """As a score: what nobody could read gets the lowest value, so that it beats nothing that was judged."""
+        return Score(lowest if self.value is None else self.value, (), self.cost, self.unread)
 
 
 def asked(message: str) -> Problem:
@@ -127,6 +179,57 @@ def listed(traces: Sequence[Trace], name: str = "Response") -> str:
     )
 
 
+def before(reply: Trace, mark: str) -> Trace:
+    """A reply up to where it last says a mark itself, without its end of sequence: a probe can go on from here."""
+    *opening, step = reply.steps
+    said, found, _ = step.text.rpartition(mark)
+    if found:
+        step = Step(said.rstrip())
+    elif step.why == "eos":
+        step = Step(step.text, step.token_ids[:-1])
+    return Trace(reply.problem, (*opening, step))
+
+
+def after_thought(reply: Trace) -> str:
+    """What a reply says outside its thoughts: after the last `</think>`, and before one that is never closed."""
+    return reply.steps[-1].text.rpartition("</think>")[2].partition("<think>")[0]
+
+
+def share(found: Sequence[float]) -> float | None:
+    """The first choice's part of what all choices were given; None if they were given nothing."""
+    return found[0] / total if (total := math.fsum(found)) > 0 else None
+
+
+def spread(trace: Trace, scores: Sequence[float], neutral: float) -> list[float]:
+    """Scores of the steps that have text, as one for each step.
+
+    A step without text takes the score of the step before it, at the beginning `neutral`.
+    """
+    given, steps = iter(scores), list[float]()
+    for step in trace.steps:
+        steps.append(next(given) if step.text.strip() else (steps[-1] if steps else neutral))
+    return steps
+
+
+async def each(traces: Sequence[Trace], judged: Callable[[Trace], Awaitable[Score]]) -> list[Score]:
+    """One score a trace; equal traces are judged once, and billed to the first of them."""
+    scores = dict(zip(distinct := dict.fromkeys(traces), await together(map(judged, distinct)), strict=True))
+    free = {trace: Score(score, score.steps, unread=score.unread) for trace, score in scores.items()}
+    return [scores.pop(trace, free[trace]) for trace in traces]
+
+
+def whole(name: str, value: int) -> None:
+    """Raises a `UserError` unless an argument is a whole number from 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError(f"verifier.{name}={value!r} is out of range", "allowed: a whole number from 1")
+
+
+def fraction(name: str, value: float) -> None:
+    """Raises a `UserError` unless an argument is in [0, 1]."""
+    if not 0 <= value <= 1:
+        raise UserError(f"verifier.{name}={value!r} is out of range", "allowed: a number in [0, 1]")
+
+
 async def together(work: Iterable[Awaitable[V]]) -> list[V]:
     """All results in order; the first error once all have ended."""
     results = await asyncio.gather(*work, return_exceptions=True)
@@ -152,6 +255,10 @@ def _varied(sampler: Any, picking: Picking) -> Sampler:
 
 async def _attempt(call: Callable[[], Awaitable[Sequence[V]]]) -> Sequence[V]:
     """Calls the model, again with backoff if it fails."""
+
+    async def once() -> Sequence[V]:  # tenacity awaits only what is declared with async
+        return await call()
+
     retrying = AsyncRetrying(
         stop=stop_after_attempt(_ATTEMPTS),
         wait=wait_exponential(multiplier=0.1, max=10.0),
@@ -159,7 +266,7 @@ async def _attempt(call: Callable[[], Awaitable[Sequence[V]]]) -> Sequence[V]:
         reraise=True,
     )
     try:
-        return await retrying(call)
+        return await retrying(once)
     except UserError:
         raise
     except Exception as error:
