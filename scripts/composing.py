@@ -1,11 +1,4 @@
-"""What the commands that Hydra composes share: making and checking parts, and one message for a mistake.
-
-Example:
-    @hydra.main(version_base="1.3", config_path="pkg://ponder.conf", config_name="check")
-    def job(config): ...
-
-    def main(): command("ponder-check", job)
-"""
+"""What the commands that Hydra composes share: making and checking parts, and one message for a mistake."""
 
 from __future__ import annotations
 
@@ -18,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -50,6 +45,29 @@ def made(key: str, config: DictConfig) -> Any:
             raise
         values = OmegaConf.to_container(config[key], resolve=True)
         raise UserError(f"{key} cannot be made of {values}: {type(cause).__name__}: {cause}", HELP) from error
+
+
+def made_verifier(config: DictConfig, choices: Mapping[str, str]) -> Any:
+    """The verifier of a command that is about one; its contract is not tried yet.
+
+    Raises:
+        UserError: none is chosen, it cannot be made, or it asks a model that follows no instructions.
+    """
+    chosen_verifier(choices)
+    verifier = made("verifier", config)
+    check_judges({"verifier": verifier}, config, choices)
+    return verifier
+
+
+def chosen_verifier(choices: Mapping[str, str]) -> str:
+    """The name of the verifier that a command is about.
+
+    Raises:
+        UserError: none is chosen.
+    """
+    if choices.get("verifier") in (None, "none"):
+        raise UserError("no verifier given", "verifier=NAME; --help lists their names")
+    return choices["verifier"]
 
 
 def whole(config: DictConfig, least: Mapping[str, int]) -> None:
@@ -101,7 +119,8 @@ def check_judges(verifiers: Mapping[str, Any], config: DictConfig, choices: Mapp
         UserError: says how to give it another model.
     """
     for key, part in verifiers.items():
-        if any(deaf(getattr(judge, "model", None), config) for judge in judges(part)):
+        asked = [getattr(getattr(one, "judge", None), "model", None) for one in members(part)]
+        if any(deaf(model, config) for model in asked):
             raise UserError(
                 f"{key}={choices.get(key, type(part).__name__)} asks a model in words; "
                 f"model={choices.get('model')} follows no instructions",
@@ -110,19 +129,36 @@ def check_judges(verifiers: Mapping[str, Any], config: DictConfig, choices: Mapp
             )
 
 
-def judges(verifier: Any) -> Iterator[Any]:
-    """Who a verifier asks in words, an ensemble's members included."""
-    if (judge := getattr(verifier, "judge", None)) is not None:
-        yield judge
-    members = getattr(verifier, "members", ())
-    for member in members.values() if isinstance(members, Mapping) else members:
-        yield from judges(member)
+def members(verifier: Any) -> Iterator[Any]:
+    """A verifier, and the members of an ensemble."""
+    yield verifier
+    inner = getattr(verifier, "members", ())
+    for member in inner.values() if isinstance(inner, Mapping) else inner:
+        yield from members(member)
 
 
 def deaf(model: str | None, config: DictConfig) -> bool:
     """Whether a checkpoint is the configured one, and that one follows no instructions."""
     configured = config.get("model") or {}
     return model is not None and model == configured.get("path") and not configured.get("instructions", True)
+
+
+def composed(name: str, config_name: str, work: Callable[[DictConfig, Mapping[str, str]], None]) -> None:
+    """Runs a command's work on what Hydra composes of a yaml in conf/ and the process's arguments.
+
+    Args:
+        name: the command.
+        config_name: the yaml, without its ending.
+        work: called with the configuration and with which option each group has.
+    """
+
+    def job(config: DictConfig) -> None:
+        try:
+            work(config, HydraConfig.get().runtime.choices)
+        except Exception as error:  # here, before Hydra says that it is one
+            end(name, error)
+
+    command(name, hydra.main(version_base="1.3", config_path="pkg://ponder.conf", config_name=config_name)(job))
 
 
 def command(name: str, job: Callable[[], None]) -> None:
