@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -15,7 +15,7 @@ from rich.table import Table
 from ponder.errors import UserError
 from ponder.scripts.command import arguments, command, console
 from ponder.scripts.metrics import paired
-from ponder.scripts.points import COVERAGE, Point, Row, count, load, points, warn
+from ponder.scripts.points import COVERAGE, MAJORITY, Point, Row, count, load, points, warn
 from ponder.scripts.reach import reach
 from ponder.scripts.reach import table as needs_table
 
@@ -30,7 +30,7 @@ AXES = {
 CHOICES = {
     "x": tuple(AXES),
     "y": ("accuracy", "error"),
-    "group": ("search", "model", "task", "run"),
+    "group": ("search", "verifier", "model", "task", "run"),
     "sort": ("method", "accuracy"),
     "format": ("table", "json"),
 }
@@ -42,7 +42,7 @@ Reads every rows.jsonl under the DIRs and prints accuracy against compute; write
 
   x=       horizontal axis: {", ".join(AXES)} (default new_tokens)
   y=       vertical axis: accuracy, error (default accuracy)
-  group=   keep apart, besides search, selector and N: search (nothing more, default), model, task, run
+  group=   keep apart, besides search, selector and N: search (nothing more, default), verifier, model, task, run
   sort=    of the table: method, or accuracy, which ranks the methods at each N (default method)
   format=  table, json (default table)
   reach=   an accuracy: also prints what each method costs to get there, as in reach=0.8
@@ -53,22 +53,44 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#5
 MARKERS = "osD^vPX*"
 
 
-def compare(points: Sequence[Point]) -> list[str]:
-    """Each method against majority voting at their largest common N, paired by problem: one line each."""
-    lines = []
-    for base in sorted({p.method for p in points if p.method.endswith("· majority")}):
-        prefix = base.rpartition(": ")[0]
-        for method in sorted({p.method for p in points} - {base}):
-            of = {p.n: p for p in points if p.method == method}
-            to = {p.n: p for p in points if p.method == base}
-            if method.endswith(COVERAGE) or method.rpartition(": ")[0] != prefix or not of.keys() & to.keys():
-                continue
-            n = max(of.keys() & to.keys())
-            if of[n].values.keys() & to[n].values.keys():
-                d = paired(of[n].values, to[n].values)
-                span = f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
-                lines.append(f"N={n}: {method} - {base} = {span}, p={d.p:.3g} ({d.test}, {d.questions} questions)")
-    return lines
+def compare(points: Sequence[Point], labels: Sequence[str] = ()) -> list[str]:
+    """Pairs of methods at their largest common N, paired by problem: one line each.
+
+    Args:
+        points: all points.
+        labels: what is compared across; the first that has a method is what the others are held against.
+
+    Returns:
+        Each method against majority voting, and each method against the same under the first label.
+    """
+    found: dict[str, dict[int, Point]] = {}
+    for point in points:
+        found.setdefault(point.method, {})[point.n] = point
+    drawn = [method for method in sorted(found) if not method.endswith(COVERAGE)]
+    pairs = [
+        (method, base)
+        for base in drawn
+        for method in drawn
+        if base.endswith("· majority") and method != base and method.rpartition(": ")[0] == base.rpartition(": ")[0]
+    ]
+    # Votes without weights are the same under every verifier.
+    weighed = [method for method in drawn if not method.endswith(MAJORITY)] if labels else []
+    for method in dict.fromkeys(method.partition(": ")[2] for method in weighed):
+        under = [name for label in labels if (name := f"{label}: {method}") in found]
+        pairs += [(name, under[0]) for name in under[1:]]
+    return [line for method, base in pairs for line in _paired(method, found[method], base, found.get(base, {}))]
+
+
+def _paired(method: str, of: Mapping[int, Point], base: str, to: Mapping[int, Point]) -> list[str]:
+    """The line of one comparison; none where the two have no N or no problem in common."""
+    if not of.keys() & to.keys():
+        return []
+    n = max(of.keys() & to.keys())
+    if not of[n].values.keys() & to[n].values.keys():
+        return []
+    d = paired(of[n].values, to[n].values)
+    span = f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
+    return [f"N={n}: {method} - {base} = {span}, p={d.p:.3g} ({d.test}, {d.questions} questions)"]
 
 
 def table(points: Sequence[Point]) -> Table:
@@ -190,7 +212,8 @@ def _curves(argv: Sequence[str]) -> None:
     first = Path(dirs[0])
     out = Path(options["out"]) if options["out"] else first if first.is_dir() else first.parent
     files = plot(found, options["x"], options["y"], heading(rows), out)
-    lines = [*compare(found), f"wrote {' and '.join(map(str, files))}"]
+    labels = [*dict.fromkeys(row.label for row in rows)] if options["group"] == "verifier" else []
+    lines = [*compare(found, labels), f"wrote {' and '.join(map(str, files))}"]
     if options["format"] == "json":
         print(json.dumps([point.asdict() for point in found], indent=2, ensure_ascii=False))
         print("\n".join(lines), file=sys.stderr)

@@ -20,6 +20,7 @@ from ponder.scripts.rows import read_rows
 INDEPENDENT = {"best_of_n": ("argmax", "weighted_vote"), "self_consistency": ("majority",), "coverage": ()}
 """Searches whose samples are independent, so that any subset is a smaller run; with selectors always shown."""
 COSTS = ("new_tokens", "verifier_tokens", "verifier_calls", "flops", "seconds")
+PARTS = ("search", "task", "model", "verifier", "weight", "budget")
 COVERAGE, MAJORITY = "pass@k", "self_consistency · majority"
 
 
@@ -173,12 +174,11 @@ def _load_run(path: Path, group: str) -> Iterator[Row]:
     data = read_rows(path)
     if len(data) < (run.get("questions") or 0):
         warn(f"{path} is incomplete: {len(data)} of {run['questions']} questions")
-    ungraded = sum(not row.get("gold_known", True) for row in data)
-    if ungraded:
+    if ungraded := sum(not row.get("gold_known", True) for row in data):
         warn(f"{path}: {ungraded} rows without a gold answer are left out")
     task, search = _name(config, "task"), _name(config, "search")
-    label = {"search": "", "model": _name(config, "model"), "task": task, "run": path.parent.name}[group]
-    setup = json.dumps([config.get(part) for part in ("search", "task", "model", "verifier", "budget")], sort_keys=True)
+    label = path.parent.name if group == "run" else "" if group == "search" else _name(config, group)
+    setup = json.dumps([config.get(part) for part in PARTS], sort_keys=True)
     for row in data:
         if row.get("gold_known", True):
             row = {"traces": [], "population": [], "answers": {}, "cost": {}, "seconds": 0.0, **row}
@@ -219,7 +219,7 @@ def points(rows: Iterable[Row], at: Sequence[int] = ()) -> list[Point]:
         prefix = f"{label}: " if label else ""
         for n, members in by_n.items():
             if len({row.setup for row in members}) > 1:
-                warn(f"{search} at N={n} pools different configurations: group=run (or model, task) keeps them apart")
+                warn(f"{search} at N={n} pools different configurations; apart with group=verifier, model, task or run")
         largest = max(by_n)
         smaller = {k for k in (at or [4**i for i in range(16)]) if k < largest and search in INDEPENDENT}
         chosen = {row.data.get("select") or "weighted_vote" for members in by_n.values() for row in members}
