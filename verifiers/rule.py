@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ponder.errors import UserError
 from ponder.protocols import Task
 from ponder.types import Trace
+from ponder.verifiers.judging import fraction
 
 
 class Constant:
@@ -105,7 +106,8 @@ class Format:
         self.required = [_compiled("required", pattern) for pattern in required]
         self.forbidden = [_compiled("forbidden", pattern) for pattern in forbidden]
         self.tags = re.compile("|".join(f"</?{re.escape(tag)}>" for tag in tags)) if tags else None
-        self.neutral = _neutral(neutral)
+        fraction("neutral", neutral)
+        self.neutral = neutral
 
     def score(self, traces: Sequence[Trace]) -> list[float]:
         """0, 1 or neutral for each trace."""
@@ -157,7 +159,8 @@ class TaskOracle:
         if not (callable(getattr(task, "answer", None)) and callable(getattr(task, "grade", None))):
             raise UserError(f"verifier.task={task!r} is no task", "give it the run's own: task: ${task}")
         self.task = task
-        self.neutral = _neutral(neutral)
+        fraction("neutral", neutral)
+        self.neutral = neutral
 
     def score(self, traces: Sequence[Trace]) -> list[float]:
         """1 for a right solution, 0 for a wrong one, neutral before its end."""
@@ -172,9 +175,3 @@ def _compiled(name: str, pattern: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except re.error as error:
         raise UserError(f"verifier.{name}={pattern!r}: {error}", "allowed: a Python regular expression") from error
-
-
-def _neutral(neutral: float) -> float:
-    if not 0.0 <= neutral <= 1.0:
-        raise UserError(f"verifier.neutral={neutral} is out of range", "allowed: numbers in [0, 1]")
-    return neutral
