@@ -79,7 +79,7 @@ def test_what_cannot_be_read_is_counted_and_is_no_score(critique: Any) -> None:
     assert score == pytest.approx(0.7)
     assert (score.steps, score.unread) == ((1.0, 1.0, 1.0), 1)
     for value in ("yes", "steps"):
-        (none,) = scored(ThinkPRM(Critics([critique]), k=1, value=value), solution(*STEPS))  # type: ignore[arg-type]
+        (none,) = scored(ThinkPRM(Critics([critique]), k=1, value=value), solution(*STEPS))
         assert (none, none.steps, none.unread) == (0.0, (0.0, 0.0, 0.0), 1)
 
 
