@@ -37,7 +37,7 @@ def sum_logprob(steps: Sequence[Step]) -> float:
         if len(step.logprobs) != len(step.token_ids):
             raise UserError(
                 "this strategy needs the log-probability of each token, which the sampler does not give",
-                "sampler=vllm and sampler=transformers give them",
+                "sampler=vllm and sampler=hf give them",
             )
     return float(sum(sum(step.logprobs) for step in steps))
 
@@ -60,7 +60,7 @@ def confidences(trace: Trace) -> Floats:
     if len(tops) != len(trace.token_ids) or not all(tops):
         raise UserError(
             "this strategy needs log-probabilities of the likeliest tokens, which the sampler does not give",
-            "sampler=vllm and sampler=transformers give them",
+            "sampler=vllm and sampler=hf give them",
         )
     if len({len(top) for top in tops}) == 1:
         return np.asarray(-np.array(tops, dtype=np.float64).mean(axis=1), dtype=np.float64)

@@ -109,7 +109,8 @@ async def findings(verifier: Any, name: str | None = None, traces: Sequence[Trac
 
     Args:
         verifier: any object with a method `score` or `compare`, sync or async. Where it declares
-            `needs_logprobs = True`, the toy traces have tokens and log-probabilities.
+            `needs_logprobs = True`, the toy traces have tokens and log-probabilities; where it has a
+            `toy_problem`, they are solutions of that.
         name: how to call it; its class by default.
         traces: what to try it on instead of the toy traces; those of one problem are a group.
 
@@ -149,6 +150,8 @@ class _Trial:
         if traces is None:
             traces = toy_group() if self.compares else toy_traces()
             traces = [*map(spelled, traces)] if getattr(verifier, "needs_logprobs", False) else traces
+            problem = getattr(verifier, "toy_problem", None)
+            traces = traces if problem is None else [replace(trace, problem=problem) for trace in traces]
         groups: dict[str, list[Trace]] = {}
         for trace in traces:
             groups.setdefault(trace.problem.id if self.compares else "", []).append(trace)

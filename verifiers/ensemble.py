@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ponder.errors import PonderError, UserError, VerifierError
-from ponder.types import Cost, Floats, Score, Trace
+from ponder.types import Cost, Floats, Problem, Score, Trace
 from ponder.verifiers.judging import together
 
 UNBOUNDED = (-math.inf, math.inf)
@@ -36,6 +36,7 @@ class Member:
 
     def __init__(self, key: str, verifier: Any) -> None:
         self.key = key
+        self.verifier = verifier
         self.compares = callable(getattr(verifier, "compare", None))
         self._call: Any = getattr(verifier, "compare" if self.compares else "score", None)
         if not callable(self._call):
@@ -115,6 +116,12 @@ class Ensemble(ABC):
         Returns:
             Shape (traces,).
         """
+
+    @property
+    def toy_problem(self) -> Problem | None:
+        """The first member's that has one: what the check of the contract tries it on."""
+        own = (getattr(member.verifier, "toy_problem", None) for member in self._members)
+        return next((problem for problem in own if problem is not None), None)
 
     def quote(self, asked: Trace | Sequence[Trace]) -> Cost:
         """The most that scoring a trace, or comparing several, can cost."""

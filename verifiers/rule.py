@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ponder.errors import UserError
 from ponder.protocols import Task
-from ponder.types import Trace
+from ponder.types import Problem, Trace
 from ponder.verifiers.judging import fraction
 
 
@@ -161,6 +161,11 @@ class TaskOracle:
         self.task = task
         fraction("neutral", neutral)
         self.neutral = neutral
+
+    @property
+    def toy_problem(self) -> Problem | None:
+        """A problem that the task can grade: what the check of the contract tries it on."""
+        return next(iter(self.task.problems()), None)
 
     def score(self, traces: Sequence[Trace]) -> list[float]:
         """1 for a right solution, 0 for a wrong one, neutral before its end."""

@@ -21,7 +21,8 @@ from ponder.search.best_of_n import BestOfN
 from ponder.search.select import argmax
 from ponder.tasks.arithmetic import Arithmetic, Chain
 from ponder.types import Problem, Step, Trace
-from ponder.verifiers.check import check
+from ponder.verifiers.check import check, toy_traces
+from ponder.verifiers.ensemble import Minimum
 from ponder.verifiers.rule import Format, Length, Regex, TaskOracle
 
 CONF = Path(__file__).parents[2] / "conf" / "verifier"
@@ -146,6 +147,13 @@ def test_the_oracle_keeps_the_contract_on_tasks_that_know_any_problem() -> None:
 
     check(TaskOracle(Sums()))
     check(Format(once=[BOX]))
+
+
+def test_the_contract_is_tried_on_a_problem_that_the_task_knows() -> None:
+    with pytest.raises(UserError, match="no arithmetic problem"):
+        check(TaskOracle(TASK), traces=toy_traces())
+    check(TaskOracle(TASK))
+    check(Minimum({"right": TaskOracle(TASK), "form": Format(once=[BOX])}))
 
 
 @pytest.mark.parametrize("given_task", [None, "arithmetic", {}])
