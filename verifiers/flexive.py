@@ -32,7 +32,7 @@ is wrong."""
 
 PLACEHOLDER = "<think>\nOkay, I think I have finished thinking.\n</think>\n\n"
 
-VERDICT = r"\\boxed\{(-1|[1-9][0-9]?)\}"
+OWN_PATTERN = "verdict"
 
 
 class FlexiVe:
@@ -56,8 +56,8 @@ class FlexiVe:
         fast_tokens: the most tokens of a fast one.
         temperature: of all replies; None keeps the judge's.
         placeholder: how a fast reply begins. Leave "<think>" out where the judge's chat template writes it.
-        pattern: a regular expression that fast replies obey, "verdict" for the verdict and nothing else (guided
-            decoding; vLLM can); None for none.
+        pattern: a regular expression that fast replies obey, "verdict" for a verdict that can be read and nothing else
+            (guided decoding; vLLM can); None for none.
         neutral: score of a solution without text.
 
     Raises:
@@ -93,7 +93,8 @@ class FlexiVe:
         self.placeholder = placeholder
         self.neutral = neutral
         self.judge = Judge(judge, max_tokens, temperature)
-        self.fast = Judge(judge, fast_tokens, temperature, VERDICT if pattern == "verdict" else pattern)
+        self.own_pattern = pattern == OWN_PATTERN
+        self.fast = Judge(judge, fast_tokens, temperature, _pattern(1) if self.own_pattern else pattern)
 
     async def score(self, traces: Sequence[Trace]) -> list[Score]:
         """One `Score`, 0 or 1, for each trace, with a score for each step.
@@ -116,9 +117,11 @@ class FlexiVe:
         if not trace.text.strip():
             return Score(self.neutral, [self.neutral] * len(trace))
         message, count = _message(trace), sum(bool(step.text.strip()) for step in trace.steps)
-        replies = await (
-            self.judge.ask(message, self.k) if self.mode == "slow" else self.fast.ask(message, self.k, self.placeholder)
-        )
+        pattern = _pattern(count) if self.own_pattern else None
+        if self.mode == "slow":
+            replies = await self.judge.ask(message, self.k)
+        else:
+            replies = await self.fast.ask(message, self.k, self.placeholder, pattern)
         verdict, votes = _vote([_verdict(reply, count) for reply in replies])
         if self.mode == "flex" and votes / self.k < self.threshold:
             (slow,) = await self.judge.ask(message)
@@ -133,6 +136,11 @@ class FlexiVe:
 
 def _message(trace: Trace) -> str:
     return PROMPT.format(question=trace.problem.prompt, steps=numbered_steps(trace))
+
+
+def _pattern(count: int) -> str:
+    """A regular expression for a verdict on so many steps."""
+    return r"\\boxed\{(-1|" + "|".join(map(str, range(1, count + 1))) + r")\}"
 
 
 def _verdict(reply: Trace, count: int) -> int | None:

@@ -54,13 +54,14 @@ class Judge:
         """The checkpoint of the model that judges, None if the sampler does not say."""
         return getattr(self.sampler, "model", None)
 
-    async def ask(self, message: str, n: int = 1, opening: str = "") -> list[Trace]:
+    async def ask(self, message: str, n: int = 1, opening: str = "", pattern: str | None = None) -> list[Trace]:
         """Asks one question n times.
 
         Args:
             message: the question.
             n: how many replies.
             opening: how every reply begins; the model goes on from there.
+            pattern: a regular expression that these replies obey; None leaves it at the judge's own.
 
         Returns:
             n replies: each `finished`, or cut at `max_tokens`. `bill` tells what they cost.
@@ -69,9 +70,10 @@ class Judge:
             VerifierError: the model failed, also when asked again.
         """
         trace = Trace(asked(message), (Step(opening),) if opening else ())
+        sampler = self.sampler if pattern is None else _varied(self.sampler, Picking(pattern=pattern))
 
         async def once() -> Sequence[Any]:
-            steps = await self.sampler.sample(trace, n, self.until, seed=_seed(message + opening))
+            steps = await sampler.sample(trace, n, self.until, seed=_seed(message + opening))
             if len(steps) != n:
                 raise SamplerError(f"{type(self.sampler).__name__} returned {len(steps)} replies for {n}")
             return steps

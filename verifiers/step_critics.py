@@ -43,7 +43,7 @@ verdict, \\boxed{{correct}} or \\boxed{{incorrect}}, once for each step. After a
 VERDICT = "Is the solution correct?"
 """What ThinkPRM models were trained to close with, as they were with the verdicts in boxes."""
 
-VERDICTS = r"(Step [0-9]+: \\boxed\{(correct|incorrect)\}\n)+"
+OWN_PATTERN = "verdicts"
 
 STEP = """You are given a question and the beginning of a solution. The steps before the last one are context. Review \
 the last step: restate what it claims, check it by careful reasoning (no code is run), and say what you find. Close \
@@ -74,8 +74,8 @@ class ThinkPRM:
         max_tokens: the most tokens of a critique.
         temperature: of the critiques, 0 is greedy; None keeps the judge's.
         opening: how a critique begins. ThinkPRM models write it themselves after their "<think>".
-        pattern: a regular expression that critiques obey, "verdicts" for verdicts and nothing else (guided decoding;
-            vLLM can); None for none.
+        pattern: a regular expression that critiques obey, "verdicts" for one verdict a step and nothing else (guided
+            decoding; vLLM can); None for none.
         neutral: score of a solution without text.
 
     Raises:
@@ -99,7 +99,8 @@ class ThinkPRM:
             raise UserError(f"verifier.value={value!r} is unknown", f"allowed: {', '.join(get_args(Value))}")
         whole("k", k)
         fraction("neutral", neutral)
-        self.judge = Judge(judge, max_tokens, temperature, VERDICTS if pattern == "verdicts" else pattern)
+        self.own_pattern = pattern == OWN_PATTERN
+        self.judge = Judge(judge, max_tokens, temperature, _pattern(1) if self.own_pattern else pattern)
         self.k = k
         self.value = value
         self.opening = opening
@@ -124,7 +125,8 @@ class ThinkPRM:
         if not trace.text.strip():
             return Score(self.neutral, [self.neutral] * len(trace))
         count = sum(bool(step.text.strip()) for step in trace.steps)
-        replies = await self.judge.ask(self._message(trace), self.k, self.opening)
+        pattern = _pattern(count) if self.own_pattern else None
+        replies = await self.judge.ask(self._message(trace), self.k, self.opening, pattern)
         heard = [(reply, sound) for reply in replies if (sound := _sound(reply, count)) is not None]
         probing = [reply for reply, _ in heard] if self.value == "yes" else []
         found = await together(
@@ -206,6 +208,11 @@ class GenPRM:
 
     def _quote(self, message: str) -> Cost:
         return self.judge.quote(message, self.k, suffix=f"\n{JUDGEMENT}")
+
+
+def _pattern(count: int) -> str:
+    """A regular expression for a verdict on each of so many steps."""
+    return "".join(rf"\nStep {place}: \\boxed\{{(correct|incorrect)\}}" for place in range(1, count + 1))
 
 
 def _sound(reply: Trace, count: int) -> int | None:

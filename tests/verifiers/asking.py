@@ -42,6 +42,18 @@ class Talker(Scripted):
         return self.thinks(trace, suffix, choices)
 
 
+class Patterned(Talker):
+    """Keeps the patterns of its replies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patterns: list[str | None] = []
+
+    def _draw(self, trace: Trace, index: int, seed: int) -> Any:
+        self.patterns.append(self._picking.get("pattern"))
+        return super()._draw(trace, index, seed)
+
+
 class Failing(Talker):
     """Fails so often, then talks."""
 

@@ -1,13 +1,14 @@
 """FlexiVe: fast looks, and a slow one where they disagree."""
 
+import re
 from typing import Any
 
 import pytest
 
 from ponder.errors import UserError
 from ponder.types import Step, Trace
-from ponder.verifiers.flexive import PLACEHOLDER, VERDICT, FlexiVe
-from tests.verifiers.asking import ODD, Talker, holds, scored, solution
+from ponder.verifiers.flexive import PLACEHOLDER, FlexiVe
+from tests.verifiers.asking import ODD, Patterned, Talker, holds, scored, solution
 
 STEPS = ("2 + 3 = 5.\n\n", "5 - 1 = 3.\n\n", "So \\boxed{3}.")
 
@@ -104,8 +105,23 @@ def test_steps_without_text_have_no_number() -> None:
 def test_each_kind_of_reply_has_its_limit_and_the_pattern_is_for_fast_ones() -> None:
     verifier = FlexiVe(Talker(), max_tokens=70, fast_tokens=7, pattern="verdict")
     assert (verifier.judge.until.max_tokens, verifier.fast.until.max_tokens) == (70, 7)
-    assert verifier.fast.sampler._picking["pattern"] == VERDICT  # type: ignore[attr-defined]
+    assert verifier.fast.sampler._picking["pattern"]  # type: ignore[attr-defined]
     assert "pattern" not in verifier.judge.sampler._picking  # type: ignore[attr-defined]
+
+
+def test_its_own_pattern_allows_what_can_be_read() -> None:
+    def patterns(pattern: str) -> set[Any]:
+        judge = Patterned()
+        scored(FlexiVe(judge, "fast", k=2, pattern=pattern), solution(*STEPS, ""))
+        return set(judge.patterns)
+
+    (own,) = patterns("verdict")
+    for said in ("-1", "1", "2", "3", "0", "4", "12", "-3"):
+        (score,) = scored(FlexiVe(Looks([said]), "fast", k=1), solution(*STEPS))
+        assert bool(re.fullmatch(own, f"\\boxed{{{said}}}")) == (said in ("-1", "1", "2", "3"))
+        (score,) = scored(FlexiVe(Looks([f"\\boxed{{{said}}}"]), "fast", k=1), solution(*STEPS))
+        assert score.unread == (said not in ("-1", "1", "2", "3"))
+    assert patterns("[a-z]+") == {"[a-z]+"}
 
 
 def wavers(trace: Trace, seed: int) -> str:

@@ -1,5 +1,6 @@
 """ThinkPRM and GenPRM: critics of steps."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,8 +8,8 @@ import pytest
 
 from ponder.errors import UserError
 from ponder.types import Step, Trace
-from ponder.verifiers.step_critics import VERDICTS, GenPRM, ThinkPRM
-from tests.verifiers.asking import ODD, Talker, holds, scored, solution
+from ponder.verifiers.step_critics import GenPRM, ThinkPRM
+from tests.verifiers.asking import ODD, Patterned, Talker, holds, scored, solution
 
 STEPS = ("2 + 3 = 5.\n\n", "5 - 1 = 3.\n\n", "So \\boxed{3}.")
 GOOD, BAD = "\\boxed{correct}", "\\boxed{incorrect}"
@@ -97,10 +98,18 @@ def test_steps_without_text_are_not_judged() -> None:
     assert score == 0.5
 
 
-def test_a_pattern_is_asked_for_by_name() -> None:
-    judge = ThinkPRM(Talker(), pattern="verdicts").judge
-    assert judge.sampler._picking["pattern"] == VERDICTS  # type: ignore[attr-defined]
-    assert ThinkPRM(Talker(), pattern="a+").judge.sampler._picking["pattern"] == "a+"  # type: ignore[attr-defined]
+def test_its_own_pattern_allows_what_can_be_read() -> None:
+    judge = Patterned()
+    scored(ThinkPRM(judge, k=1, pattern="verdicts"), solution(*STEPS, ""))
+    (own,) = judge.patterns
+    said = f"\nStep 1: {GOOD}\nStep 2: {BAD}\nStep 3: {GOOD}"
+    assert re.fullmatch(own, said)
+    assert not re.fullmatch(own, f"\nStep 1: {GOOD}\nStep 2: {BAD}")
+    (score,) = scored(ThinkPRM(Critics([said]), k=1, value="steps"), solution(*STEPS))
+    assert (score.steps, score.unread) == ((1.0, 0.0, 0.0), 0)
+    judge = Patterned()
+    scored(ThinkPRM(judge, k=1, pattern="a+"), solution(*STEPS))
+    assert judge.patterns == ["a+"]
 
 
 def test_each_step_has_the_mean_of_yes_after_its_critiques() -> None:
