@@ -1,7 +1,7 @@
 r"""A recorded pool through our own selection and grading: 50 problems of MATH, 8 samples each, with a reward's scores.
 
 Every figure is computed twice: by `select.py`, `metrics.py` and `equivalence.py`, and by twenty lines of plain Python
-on math-verify. Weights of the weighted vote are exp(reward): a softmax over a problem's rewards, whose constant cancels.
+on math-verify. In the weighted vote a sample weighs exp(reward): a softmax over its problem, whose constant cancels.
 """
 
 from __future__ import annotations
