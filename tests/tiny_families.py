@@ -6,6 +6,7 @@ The vocabularies are our own: single bytes, and one token for each mark or word 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,24 @@ def objectives(folder: Path) -> Path:
     return _saved(folder, "LlamaForSequenceClassification", config, tokenizer, 10)
 
 
+def armorm(folder: Path) -> Path:
+    """ArmoRM: several objectives in a layer of its own name, beside a gate that only its own code knows."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    objectives(folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["regression_layer.weight"] = tensors.pop("score.weight")
+    tensors["reward_transform_matrix"] = torch.eye(5)
+    tensors["gating.layers.0.weight"] = torch.randn(5, tensors["regression_layer.weight"].shape[1])
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["architectures"] = ["LlamaForRewardModelWithGating"]
+    config["auto_map"] = {"AutoModelForSequenceClassification": "modeling_custom.LlamaForRewardModelWithGating"}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
 FAMILIES: dict[str, Callable[[Path], Path]] = {
     "qwen": reward,
     "math_shepherd": math_shepherd,
@@ -196,5 +215,6 @@ OUTCOMES: dict[str, Callable[[Path], Path]] = {
     "outcome_llama": outcome_llama,
     "outcome_qwen": outcome_qwen,
     "objectives": objectives,
+    "armorm": armorm,
 }
 """Outcome reward models."""

@@ -31,6 +31,10 @@ class Segment:
     def __len__(self) -> int:
         return self.end - self.start
 
+    def holds(self, reads: Sequence[int]) -> bool:
+        """Whether one of these positions lies in it."""
+        return any(self.start <= read < self.end for read in reads)
+
 
 def segments(request: Request, longest: int) -> list[Segment]:
     """Cuts a request's ids at its cuts, and where a segment would be longer than `longest`.
@@ -51,6 +55,18 @@ def segments(request: Request, longest: int) -> list[Segment]:
             found.append(Segment(digest.digest() + start.to_bytes(8), start, end))
             start = end
     return found
+
+
+def runs(path: Sequence[Segment], indices: Sequence[int], longest: int) -> Iterator[list[int]]:
+    """Neighbouring indices together, as long as their segments hold at most `longest` ids."""
+    run: list[int] = []
+    for i in indices:
+        if run and (i != run[-1] + 1 or path[i].end - path[run[0]].start > longest):
+            yield run
+            run = []
+        run.append(i)
+    if run:
+        yield run
 
 
 def groups(paths: Sequence[Sequence[Segment]], most: int) -> Iterator[list[int]]:

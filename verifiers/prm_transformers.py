@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ponder.errors import UserError
-from ponder.verifiers.prefix_tree import PrefixTree, Segment, groups, segments
+from ponder.verifiers.prefix_tree import PrefixTree, Segment, groups, runs, segments
 from ponder.verifiers.rewards import Answer, Head, Request, Shape, check_length, existing, folder
 
 _CACHE_TOKENS = 65_536
@@ -132,12 +132,12 @@ class TransformersRewards:
         jobs: list[_Job] = []
         computed = []
         for request, path in zip(requests, paths, strict=True):
-            unread = [i for i, segment in enumerate(path) if segment not in self._tree and _holds(segment, request)]
+            unread = [i for i, segment in enumerate(path) if segment not in self._tree and segment.holds(request.reads)]
             needed = path[: unread[-1] + 1] if unread else []
             mine = [i for i, s in enumerate(needed) if s not in self._tree and s.key not in claimed]
             claimed.update(path[i].key for i in mine)
             computed.append(sum(len(path[i]) for i in mine))
-            for run in _runs(path, mine):
+            for run in runs(path, mine, _PIECE):
                 jobs.append(_Job(request.ids, path[: run[0]], [path[i] for i in run]))
         while jobs:
             ready = [job for job in jobs if all(segment in self._tree for segment in job.before)]
@@ -273,20 +273,14 @@ class TransformersRewards:
         )
 
 
-def _holds(segment: Segment, request: Request) -> bool:
-    return any(segment.start <= read < segment.end for read in request.reads)
+def tokenizer_of(model: str) -> Any:
+    """A checkpoint's tokenizer, as it was stored."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
-
-def _runs(path: Sequence[Segment], indices: Sequence[int]) -> Iterator[list[int]]:
-    """Neighbouring indices together, as long as their segments fit one forward."""
-    run: list[int] = []
-    for i in indices:
-        if run and (i != run[-1] + 1 or path[i].end - path[run[0]].start > _PIECE):
-            yield run
-            run = []
-        run.append(i)
-    if run:
-        yield run
+    # For Qwen2 models AutoTokenizer of transformers 5 puts a byte-level tokenizer in place of a generic stored one.
+    generic = get_tokenizer_config(model).get("tokenizer_class") == "PreTrainedTokenizerFast"
+    return (PreTrainedTokenizerFast if generic else AutoTokenizer).from_pretrained(model)
 
 
 def _count(name: str, value: Any, least: int) -> int:

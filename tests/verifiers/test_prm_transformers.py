@@ -33,6 +33,7 @@ HEADS = {
     "outcome_llama": Head("labels"),
     "outcome_qwen": Head("labels"),
     "objectives": Head("labels"),
+    "armorm": Head("labels"),
 }
 
 
@@ -98,7 +99,7 @@ def direct(folder: Path, family: str, asked: Request) -> list[list[float]]:
             elif family == "skywork":
                 logits = states @ tensors["v_head.summary.weight"].T + tensors["v_head.summary.bias"]
             else:
-                logits = states @ tensors["score.weight"].T
+                logits = states @ tensors["regression_layer.weight" if family == "armorm" else "score.weight"].T
     rows: list[list[float]] = logits.tolist()
     return rows
 
