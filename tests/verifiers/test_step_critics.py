@@ -102,6 +102,7 @@ def test_its_own_pattern_allows_what_can_be_read() -> None:
     judge = Patterned()
     scored(ThinkPRM(judge, k=1, pattern="verdicts"), solution(*STEPS, ""))
     (own,) = judge.patterns
+    assert own is not None
     said = f"\nStep 1: {GOOD}\nStep 2: {BAD}\nStep 3: {GOOD}"
     assert re.fullmatch(own, said)
     assert not re.fullmatch(own, f"\nStep 1: {GOOD}\nStep 2: {BAD}")
