@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 
 from ponder.errors import UserError
-from ponder.scripts import check, curves, rescore
+from ponder.scripts import check, curves, points, rescore
 from tests.scripts.command import Done, by_problem, environment, ponder_here, rows, runs, user_folder
 
 TEXTS = ["I add them up.\n\n\\boxed{1}", "Adding.\n\n\\boxed{2}", "aeiou aeiou\n\n\\boxed{2}", "I give up"]
@@ -276,7 +276,7 @@ def test_curves_keep_verifiers_apart(work: Path, tmp_path: Path, capsys: pytest.
     assert "N=6: vowels: best_of_n · argmax - length: best_of_n · argmax = " in shown.out
     assert f"{QUESTIONS} questions)" in shown.out
     assert "pools" not in shown.err
-    curves.main([str(run), str(tmp_path), f"out={tmp_path / 'figure'}"])
+    points.summarise([run, tmp_path])
     assert "group=verifier" in capsys.readouterr().err
 
 
