@@ -32,6 +32,8 @@ from ponder.tasks.processbench import ProcessBench
 from ponder.types import Population, Problem, Score, Trace
 
 Work = Callable[[DictConfig, Mapping[str, str]], None]
+ROWS = "judged.jsonl"
+"""Not rows.jsonl: `ponder-curves runs` and `ponder-rescore run=runs` look for searches."""
 
 
 class Judging:
@@ -137,7 +139,7 @@ def processbench(config: DictConfig, choices: Mapping[str, str]) -> None:
     run_id = f"processbench-{choices['verifier']}-{hashed}"
     stamp = {"run_id": run_id, "config_hash": hashed, "git_commit": git_commit()}
     path = Path(config.out) / run_id
-    rows = RowFile(path / "rows.jsonl")
+    rows = RowFile(path / ROWS)
     try:
         about = {**stamp, "config": plain, "questions": len(problems)}
         (path / "run.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -159,7 +161,7 @@ def processbench(config: DictConfig, choices: Mapping[str, str]) -> None:
         )
     finally:
         rows.close()
-    done = read_rows(path / "rows.jsonl")
+    done = read_rows(path / ROWS)
     found, spent = evaluate(judged(task, done), config.threshold, config.seed), costs(done)
     if config.format == "json":
         print(json.dumps(_jsonable({"run": str(path), **dataclasses.asdict(found), "cost": spent})))

@@ -272,7 +272,7 @@ def test_a_verifier_of_ones_own_is_measured_and_a_killed_benchmark_goes_on(work:
         assert words in done.out
     (folder,) = (work / "runs").iterdir()
     assert folder.name.startswith("processbench-knows-")
-    rows = folder / "rows.jsonl"
+    rows = folder / "judged.jsonl"
     whole = rows.read_text(encoding="utf-8").splitlines(keepends=True)
     rows.write_text("".join(whole[:7]) + whole[7][:40], encoding="utf-8")  # killed in the eighth
     again = figures(ponder_bench(work, *COMMAND, "verifier=knows", "format=json"))
@@ -284,7 +284,7 @@ def test_a_verifier_of_ones_own_is_measured_and_a_killed_benchmark_goes_on(work:
 
 def test_labels_are_not_among_what_a_verifier_reads_and_rows_hold_its_scores(work: Path) -> None:
     ponder_bench(work, *COMMAND, "verifier=knows", "limit=4").well()
-    (path,) = work.glob("runs/*/rows.jsonl")
+    (path,) = work.glob("runs/*/judged.jsonl")
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 4
     assert all(set(row["meta"]) == {"split", "generator"} for row in rows)
@@ -340,7 +340,7 @@ def test_a_trivial_verifier_on_real_rows_is_counted_by_hand(tmp_path: Path) -> N
     """Regex says 1 of every beginning from the first "=" on: it calls the first step wrong, or none."""
     given = ("processbench", "verifier=regex", "verifier.pattern='='", f"path={DATA}", "limit=100", "format=json")
     found = figures(ponder_bench(tmp_path, *given))
-    (path,) = tmp_path.glob("runs/*/rows.jsonl")
+    (path,) = tmp_path.glob("runs/*/judged.jsonl")
     ids = [json.loads(line)["problem_id"] for line in path.read_text(encoding="utf-8").splitlines()]
     with gzip.open(DATA, "rt", encoding="utf-8") as lines:
         rows = {row["id"]: row for row in map(json.loads, lines)}
