@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
 
+from benchmarks.prm_cost import spent
 from ponder.errors import UserError, VerifierError
 from ponder.types import Problem, Step, Trace
 from ponder.verifiers.prm import ProcessRewardModel
@@ -141,6 +147,14 @@ async def test_too_long_is_an_error_that_names_the_limit(vllm_reward: Any, rewar
         {"dtype": "int3"},
         {"options": {"blocksize": 1}},
         {"engine": "transformers", "options": {"block_size": 1}},
+        {"engine": "server"},
+        {"engine": "server", "options": {"url": "localhost"}},
+        {"engine": "server", "options": {"url": "http://localhost:1", "port": 1}},
+        {"engine": "server", "options": {"url": "http://localhost:1", "attempts": 0}},
+        {"engine": "server", "options": {"url": "http://localhost:1"}, "dtype": "float32"},
+        {"family": "math_psa", "options": {"tensor_parallel_size": 2}},
+        {"mark": ""},
+        {"neutral": 1.5},
     ],
 )
 def test_a_wrong_setting_is_named(reward_folder: str, arguments: Any) -> None:
@@ -157,3 +171,100 @@ def test_qwen_reads_steps_without_white_space(reward_folder: str) -> None:
     padded = Trace(Problem("s", "2+2?")) + Step(" 2+2=4\n\n") + Step("4 \n")
     bare = Trace(Problem("s", "2+2?")) + Step("2+2=4") + Step("4")
     assert model._lay(padded) == model._lay(bare)
+
+
+async def test_a_search_pays_for_what_it_generated(reward_folder: str) -> None:
+    plain = ProcessRewardModel(reward_folder, "embedded", "transformers")
+    cost = await spent(plain, 16, particles=8, steps=20)
+    assert cost.generated == 8 * 20 * 16
+    assert cost.ratio(cost.computed) <= 1.3
+    assert cost.ratio(cost.prefixes) > 8
+    assert cost.computed + cost.cached == cost.prefixes
+
+
+@session
+async def test_a_search_on_vllm_pays_for_what_it_generated_and_parts_of_blocks(vllm_reward: Any) -> None:
+    cost = await spent(vllm_reward, 64, particles=4, steps=5)
+    assert cost.generated == 4 * 5 * 64
+    assert cost.computed <= cost.generated + cost.prompt + 4 * 5 * 32
+    assert cost.computed + cost.cached == cost.prefixes
+
+
+Reply = Callable[[dict[str, Any]], tuple[int, Any]]
+
+
+@contextmanager
+def server(reply: Reply) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A stand-in for vLLM's server of a model of 512 tokens: its address, and what was asked of it."""
+    asked: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(200, {"data": [{"id": "tiny", "max_model_len": 512}]})
+
+        def do_POST(self) -> None:
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.answer(*reply(asked[-1]))
+
+        def answer(self, status: int, body: Any) -> None:
+            text = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=web.serve_forever, args=(0.01,)).start()
+    try:
+        yield f"http://127.0.0.1:{web.server_port}", asked
+    finally:
+        web.shutdown()
+        web.server_close()
+
+
+def rows(body: dict[str, Any]) -> tuple[int, Any]:
+    """Logits 0 and a twentieth of the position, at each."""
+    return 200, {"data": [{"data": [[0.0, place / 20] for place in range(len(body["input"]))]}]}
+
+
+async def test_a_server_is_asked_in_token_ids_and_read_at_the_marks(reward_folder: str) -> None:
+    with server(rows) as (url, asked):
+        remote = ProcessRewardModel(reward_folder, "embedded", "server", options={"url": f"{url}/v1/"})
+        one, two = await remote.score([trace("a", 2), trace("b", 3)])
+    lay = remote._lay(trace("b", 3))
+    assert {"model": "tiny", "input": lay.ids, "task": "token_classify", "use_activation": False} in asked
+    assert list(two.steps) == pytest.approx([remote.family.score([0.0, (end - 1) / 20]) for end in lay.ends])
+    assert two.cost.verifier_tokens == len(lay.ids)
+    assert two.cost.verifier_cached_tokens == 0
+    assert len(one.steps) == 2
+
+
+async def test_a_busy_server_is_asked_again_and_a_refusal_is_passed_on(reward_folder: str) -> None:
+    busy = [503, 502]
+    with server(lambda body: (busy.pop(), {}) if busy else rows(body)) as (url, asked):
+        remote = ProcessRewardModel(reward_folder, "embedded", "server", options={"url": url})
+        await remote.score([trace("a", 2)])
+        assert len(asked) == 3
+    with server(lambda _: (400, {"error": "no such task"})) as (url, asked):
+        remote = ProcessRewardModel(reward_folder, "embedded", "server", options={"url": url})
+        with pytest.raises(VerifierError, match="no such task"):
+            await remote.score([trace("a", 2)])
+        assert len(asked) == 1
+        with pytest.raises(VerifierError, match="512"):
+            await remote.score([trace("long", 60)])
+
+
+async def test_a_server_that_is_away_or_serves_something_else_is_told_of(reward_folder: str) -> None:
+    def remote(url: str, **options: Any) -> ProcessRewardModel:
+        return ProcessRewardModel(reward_folder, "embedded", "server", options={"url": url, **options})
+
+    with server(lambda _: (200, {"data": [{"data": [[0.0, 1.0]]}]})) as (url, _):
+        with pytest.raises(VerifierError, match="tok_pooling_type"):
+            await remote(url).score([trace("a", 2)])
+        with pytest.raises(UserError, match="other"):
+            await remote(url, name="other").score([trace("a", 2)])
+    with pytest.raises(VerifierError, match=url):
+        await remote(url, attempts=2).score([trace("a", 2)])
