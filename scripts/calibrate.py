@@ -95,7 +95,10 @@ class Fit:
 
 
 def gathered(rows: Sequence[Row]) -> Scored:
-    """The finished solutions with a score.
+    """The finished solutions with a score in the final populations, each as often as it was drawn.
+
+    Rows store equal solutions once. Right ones are drawn again more often than wrong ones, so that counting each once
+    would make every score look less right than it is.
 
     Raises:
         UserError: there are none, only right or only wrong ones, or all are of one question.
@@ -104,7 +107,7 @@ def gathered(rows: Sequence[Row]) -> Scored:
     found = [
         (trace["score"], trace["correct"], ids[row.problem])
         for row in rows
-        for trace in row.data["traces"]
+        for trace in (row.data["traces"][index] for index, _ in row.data["population"])
         if trace.get("finished") and trace.get("score") is not None
     ]
     if not found:

@@ -33,7 +33,7 @@ def simulated(questions: int, each: int, seed: int = 0) -> Scored:
 
 
 def run(folder: Path, scored: Scored, verifier: str = "one", questions: int = 0) -> Path:
-    """A run's folder with a row a question; each has an unfinished and an unscored solution besides."""
+    """A run's folder with a row a question; each has solutions besides that do not count."""
     folder.mkdir(parents=True)
     settings = {"search": {"name": "best_of_n"}, "budget": {"n": 4}, "task": {"name": "toy"}, "seed": 0}
     settings["verifier"] = {"name": verifier}
@@ -46,7 +46,11 @@ def run(folder: Path, scored: Scored, verifier: str = "one", questions: int = 0)
         ]
         traces += [{"score": 0.9, "correct": True, "finished": False, "answer": None}]
         traces += [{"score": None, "correct": True, "finished": True, "answer": "a"}]
-        rows.append({"run_id": folder.name, "problem_id": f"p{i}", "traces": traces, "population": []})
+        traces += [
+            {"score": 0.9, "correct": True, "finished": True, "answer": "a"}
+        ]  # a report's, not of the population
+        population = [[at, 0.0] for at in range(len(traces) - 1)]
+        rows.append({"run_id": folder.name, "problem_id": f"p{i}", "traces": traces, "population": population})
     about = {"run_id": folder.name, "config": settings, "questions": len(rows)}
     (folder / "run.json").write_text(json.dumps(about))
     (folder / "rows.jsonl").write_text("".join(json.dumps({"config_hash": folder.name, **row}) + "\n" for row in rows))
@@ -183,6 +187,15 @@ def test_only_finished_scored_solutions_count(tmp_path: Path) -> None:
     assert found.scores.tolist() == scored.scores.tolist()
     assert found.right.tolist() == scored.right.tolist()
     assert found.question.tolist() == scored.question.tolist()
+
+
+def test_a_solution_counts_as_often_as_it_was_drawn(tmp_path: Path) -> None:
+    scored = simulated(3, 5)
+    folder = run(tmp_path / "run", scored)
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    rows[0]["population"] = [[2, 0.0]] * 3
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert gathered(load([folder])).scores.tolist() == [scored.scores[2]] * 3 + scored.scores[5:].tolist()
 
 
 def test_without_anything_to_learn_it_says_so(tmp_path: Path) -> None:
