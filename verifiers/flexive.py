@@ -145,7 +145,7 @@ def _pattern(count: int) -> str:
 
 def _verdict(reply: Trace, count: int) -> int | None:
     """The first wrong step that a reply names, from 1, or NONE; None if it cannot be read."""
-    named = re.findall(r"\\boxed\{\s*(-?\d+)\s*\}", after_thought(reply)) if reply.finished else []
+    named = re.findall(r"\\boxed\{\s*(-?\d{1,9})\s*\}", after_thought(reply)) if reply.finished else []
     verdict = int(named[-1]) if named else 0
     return verdict if verdict == NONE or 1 <= verdict <= count else None
 

@@ -81,12 +81,13 @@ def test_rho_is_exact() -> None:
         "\\boxed{0}",
         "\\boxed{4}",
         "\\boxed{-2}",
+        "\\boxed{" + "9" * 5000 + "}",  # int refuses so many digits
         "<think>\\boxed{2}",
         Step("\\boxed{2}", why="length"),
     ],
 )
 def test_what_cannot_be_read_is_lowest_and_counted(said: Any) -> None:
-    (score,) = scored(FlexiVe(Looks([said, said], [said]), k=2), solution(*STEPS))
+    (score,) = scored(FlexiVe(Looks([said, said], [said]), k=2, max_tokens=6000, fast_tokens=6000), solution(*STEPS))
     assert (score, score.steps, score.unread) == (0.0, (0.0, 0.0, 0.0), 3)
     (score,) = scored(FlexiVe(Looks([said, -1, said]), "fast", k=3), solution(*STEPS))
     assert (score, score.unread) == (1.0, 2)
