@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from ponder.scripts import rescore
+from ponder.scripts.composing import made_verifier
 from ponder.scripts.run import GROUPS as NAMED
 from ponder.scripts.run import build
 from tests.scripts.command import ponder_here
@@ -98,6 +101,36 @@ def test_every_option_is_a_run(group: str, option: str, tmp_path: Path, monkeypa
     assert callable(parts["selectors"][parts["select"]])
     assert next(iter(parts["task"].problems())).prompt
     assert not [path for path in tmp_path.iterdir() if path.name != "questions.jsonl"]
+
+
+ROOTS = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "run")
+REFERRING = [
+    path.stem for path in sorted(CONF.glob("verifier/*.yaml")) if re.search(r"\$\{(sampler|task)", path.read_text())
+]
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_every_root_is_composed_and_finds_its_verifier(root: str) -> None:
+    for given in (["verifier=constant"], ["verifier=task_oracle", "task=arithmetic"]):
+        config = compose(root, [*given, "sampler=scripted", "model=embedded"])
+        choices = {"verifier": given[0].partition("=")[2], "model": "embedded"}
+        verifier = made_verifier(config, choices)
+        assert hasattr(verifier, "score")
+    page = compose(root, return_hydra_config=True).hydra.help
+    assert page.app_name == f"ponder-{root}"
+    assert "EXIT CODES" in page.template
+
+
+def test_what_a_verifier_refers_to_is_in_the_run_that_is_read(tmp_path: Path) -> None:
+    GlobalHydra.instance().clear()
+    ponder_here(tmp_path, "debug=scripted", "task.limit=1").well()
+    assert len(REFERRING) > 5
+    with initialize_config_module("ponder.conf", version_base="1.3", job_name="test"):
+        for name in REFERRING:
+            config = compose("rescore", [f"verifier={name}", f"run={tmp_path / 'runs'}"])
+            (parts,) = rescore.build(config, {"verifier": name})
+            assert f"-rescored-{name}-" in parts["path"].name
+            assert parts["config"]["verifier"]["name"] == name
 
 
 def targets(option: Path) -> Iterator[tuple[str, dict[str, Any]]]:

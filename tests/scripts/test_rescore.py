@@ -99,14 +99,6 @@ class Judged:
 
     def score(self, traces):
         return [1 / len(self.judge.texts) for t in traces]
-
-
-class Two:
-    def __init__(self, members):
-        self.members = members
-
-    def score(self, traces):
-        return [0.5 for t in traces]
 """
 
 
@@ -314,13 +306,22 @@ def test_a_verifier_finds_the_models_of_the_run(work: Path, tmp_path: Path) -> N
     deaf = ("sampler=flaky", "+sampler.model=${model.path}", "model=embedded", f"out={tmp_path / 'deaf'}")
     words = ("verifier=judged", "model=embedded", "follows no instructions", "verifier.judge=")
     refused(rescored(work, *given, *deaf), *words)
-    yaml = "_target_: judged.Two\nmembers: [{_target_: judged.Judged, judge: '${sampler}'}]\n"
+    yaml = "members: {one: {_target_: judged.Judged, judge: '${sampler}'}}\nweights: null\n"
+    yaml = f"_target_: ponder.verifiers.ensemble.WeightedSum\n{yaml}"
     (work / "conf" / "verifier" / "pair.yaml").write_text(yaml)
     refused(rescored(work, given[0], "verifier=pair", *deaf), "verifier=pair", *words[1:])
     done = here(check.main, work, "--config-dir", "conf", "verifier=pair", *deaf[:3])
     refused(done, "verifier=pair", *words[1:])
     ponder_here(work, "--config-dir", "conf", "verifier=pair", *deaf[:3]).refused("verifier=pair", *words[1:])
     assert not (tmp_path / "deaf").exists()
+
+
+def test_an_oracle_finds_the_task_of_the_run(work: Path, tmp_path: Path) -> None:
+    rescored(work, f"run={of(work, 'best_of_n')}", "verifier=task_oracle", "select=argmax", f"out={tmp_path}").well()
+    (new,) = runs(tmp_path)
+    for row in rows(new):
+        assert all(t["score"] == float(t["correct"]) for t in row["traces"] if t["finished"])
+        assert row["answers"]["argmax"]["correct"] == any(t["correct"] for t in row["traces"])
 
 
 @pytest.mark.parametrize(
