@@ -70,7 +70,7 @@ async def test_the_reward_is_the_classifiers_logit(tiny: Callable[[str], Path], 
     scores = await model.score(traces)
     for scored, score in zip(traces, scores, strict=True):
         (expected,) = direct(tiny(name), scored)
-        assert float(score) == pytest.approx(expected, abs=1e-5)
+        assert float(score) == pytest.approx(expected, abs=3e-5)
         assert score.steps == ()
     assert min(scores) < 0 or max(scores) > 1  # unbounded, as they are
     assert not hasattr(model, "range")
@@ -81,7 +81,7 @@ async def test_several_labels_are_weighted(tiny: Callable[[str], Path]) -> None:
     scored = trace("w", 3)
     (score,) = await verifier(tiny("objectives"), weights=WEIGHTS).score([scored])
     expected = direct(tiny("objectives"), scored)
-    assert float(score) == pytest.approx(sum(w * x for w, x in zip(WEIGHTS, expected, strict=True)), abs=1e-5)
+    assert float(score) == pytest.approx(sum(w * x for w, x in zip(WEIGHTS, expected, strict=True)), abs=3e-5)
 
 
 async def test_armorm_gives_its_objectives_without_its_gate(tiny: Callable[[str], Path]) -> None:
@@ -94,7 +94,7 @@ async def test_armorm_gives_its_objectives_without_its_gate(tiny: Callable[[str]
 async def test_a_system_message_is_sent(tiny: Callable[[str], Path]) -> None:
     scored = trace("s", 2)
     (score,) = await verifier(tiny("outcome_qwen"), system="Be strict.").score([scored])
-    assert float(score) == pytest.approx(direct(tiny("outcome_qwen"), scored, "Be strict.")[0], abs=1e-5)
+    assert float(score) == pytest.approx(direct(tiny("outcome_qwen"), scored, "Be strict.")[0], abs=3e-5)
     assert float(score) != pytest.approx(direct(tiny("outcome_qwen"), scored)[0], abs=1e-2)
 
 
@@ -112,7 +112,7 @@ async def test_a_growing_trace_costs_what_is_new(tiny: Callable[[str], Path], na
         computed.append(score.cost.verifier_tokens)
     # Of each step: its tokens, the last word of the one before, and what closes the turn.
     assert max(computed[1:]) < len(grown.steps[-1].text) + 12
-    assert float(score) == pytest.approx(direct(tiny(name), grown)[0], abs=1e-5)
+    assert float(score) == pytest.approx(direct(tiny(name), grown)[0], abs=3e-5)
     assert (await model.score([grown]))[0].cost == Cost()
 
 
@@ -170,7 +170,7 @@ async def test_rewards_do_not_hang_on_the_batch(tiny: Callable[[str], Path]) -> 
     for one, score in zip(reversed(traces), reversed(together), strict=True):
         (alone,) = await single.score([one])
         assert isinstance(alone, Score)
-        assert float(alone) == pytest.approx(float(score), abs=1e-5)
+        assert float(alone) == pytest.approx(float(score), abs=3e-5)
 
 
 async def test_too_long_is_an_error_that_names_the_limit(tiny: Callable[[str], Path]) -> None:

@@ -21,6 +21,7 @@ from tests.tiny_families import FAMILIES, OUTCOMES
 pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("default")
 
+CLOSE = 3e-5  # float32 in another order; 9e-6 was seen
 WORDS = (10, 12)  # "+" and "-"
 HEADS = {
     "qwen": Head("process"),
@@ -121,7 +122,7 @@ async def test_every_family_equals_a_plain_forward(tiny: Any, family: str) -> No
     expected = [row for asked in requests for row in direct(folder, family, asked)]
     rewards = engine(folder, family)
     together = flat(await rewards.logits(requests))
-    assert furthest(together, expected) < 1e-5
+    assert furthest(together, expected) < CLOSE
     assert len({round(row[0], 3) for row in expected}) > len(expected) // 2  # scores that differ
 
 
@@ -134,7 +135,7 @@ async def test_answers_do_not_hang_on_batch_padding_or_order(tiny: Any) -> None:
         for order in (range(9), [4, 0, 8, 2, 6, 1, 7, 3, 5]):
             answers = await rewards.logits([requests[i] for i in order])
             for i, answer in zip(order, answers, strict=True):
-                assert furthest(answer.rows, expected[i]) < 1e-5
+                assert furthest(answer.rows, expected[i]) < CLOSE
 
 
 async def test_particles_cost_their_distinct_tokens(tiny: Any) -> None:
@@ -162,7 +163,7 @@ async def test_particles_cost_their_distinct_tokens(tiny: Any) -> None:
     again = await rewards.logits(requests)
     assert sum(answer.computed for answer in again) == 0
     for asked, answer in zip(requests, again, strict=True):
-        assert furthest(answer.rows, direct(folder, "outcome_llama", asked)) < 1e-5
+        assert furthest(answer.rows, direct(folder, "outcome_llama", asked)) < CLOSE
 
 
 @pytest.mark.parametrize("limit", [0, 40, 200])
@@ -179,7 +180,7 @@ async def test_what_was_forgotten_is_computed_again(tiny: Any, limit: int) -> No
         computed += sum(answer.computed for answer in answers)
         distinct = sum(len(asked.ids) for asked in requests)
         for asked, answer in zip(requests, answers, strict=False):
-            assert furthest(answer.rows, direct(folder, "skywork", asked)) < 1e-5
+            assert furthest(answer.rows, direct(folder, "skywork", asked)) < CLOSE
     assert computed > distinct
 
 
@@ -188,7 +189,7 @@ async def test_a_call_larger_than_the_cache_works_in_groups(tiny: Any) -> None:
     requests = [request([*solution(0, 1), *solution(seed, 3)]) for seed in range(1, 13)]
     rewards = engine(folder, "trl", cache_tokens=100)
     answers = await rewards.logits(requests)
-    assert furthest(flat(answers), flat(await engine(folder, "trl").logits(requests))) < 1e-5
+    assert furthest(flat(answers), flat(await engine(folder, "trl").logits(requests))) < CLOSE
     assert rewards._tree.tokens <= 100
 
 
@@ -202,7 +203,7 @@ async def test_a_new_read_of_a_known_part_costs_nothing(tiny: Any) -> None:
     middle = Request(asked.ids, [asked.reads[1] - 2, *asked.reads], asked.cuts)
     (second,) = await rewards.logits([middle])
     assert (second.computed, second.cached) == (0, len(asked.ids))
-    assert furthest(second.rows, direct(folder, "pure", middle)) < 1e-5
+    assert furthest(second.rows, direct(folder, "pure", middle)) < CLOSE
 
 
 async def test_what_follows_the_last_read_is_left_out(tiny: Any) -> None:
@@ -220,7 +221,7 @@ async def test_cuts_that_differ_give_the_same_logits(tiny: Any) -> None:
     rewards = engine(folder, "trl")
     variants = [Request(asked.ids, asked.reads, cuts) for cuts in (asked.cuts[::2], asked.cuts, (), (1, 2, 7))]
     for answer in await rewards.logits(variants):
-        assert furthest(answer.rows, expected) < 1e-5
+        assert furthest(answer.rows, expected) < CLOSE
 
 
 async def test_ten_thousand_tokens(tiny: Any) -> None:
@@ -250,7 +251,7 @@ async def test_a_sliding_window_is_kept(tiny: Any, tmp_path: Path) -> None:
     for depth in range(2, 10):
         short = request(solution(10, depth))
         answer, _ = await rewards.logits([request(grown[:depth]), short])
-        assert furthest(answer.rows, expected[: depth - 1]) < 1e-5
+        assert furthest(answer.rows, expected[: depth - 1]) < CLOSE
 
 
 async def test_weights_in_several_files(tiny: Any, tmp_path: Path) -> None:
@@ -269,7 +270,7 @@ async def test_half_precision(tiny: Any) -> None:
     half = TransformersRewards(str(tiny("trl")), "bfloat16", {}, head=HEADS["trl"])
     (answer,) = await half.logits([asked])
     expected = direct(tiny("trl"), "trl", asked)
-    assert 1e-5 < furthest(answer.rows, expected) < 0.5
+    assert CLOSE < furthest(answer.rows, expected) < 0.5
 
 
 async def test_closing_drops_weights_and_key_values(tiny: Any) -> None:
