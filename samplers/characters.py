@@ -188,7 +188,7 @@ def cut(tokens: Iterator[Token], until: Until) -> Step:
 
 def prefix_tokens(trace: Trace) -> int:
     """Tokens of the prompt and of what follows it."""
-    return len(trace.problem.prompt) + len(trace.token_ids)
+    return len(trace.problem.prompt) + sum(len(step.token_ids) or len(step.text) for step in trace.steps)
 
 
 def chance(seed: int, trace: Trace, index: int) -> random.Random:
