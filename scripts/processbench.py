@@ -131,12 +131,12 @@ def evaluate(judged: Sequence[Judged], threshold: float | None = None, seed: int
     Raises:
         UserError: a threshold has to be chosen, and gsm8k has not both wrong and right solutions with scores.
     """
-    tuned = [one for one in judged if one.split == TUNED_ON and one.scores]
+    tuned = [one for one in judged if one.split == TUNED_ON]
     chosen = "given"
     if threshold is None and {score for one in judged for score in one.scores} <= {0.0, 1.0}:
         threshold, chosen = 0.5, "scores are 0 or 1"
     elif threshold is None:
-        if len({one.label >= 0 for one in tuned}) < 2:
+        if len({one.label >= 0 for one in tuned if one.scores}) < 2:
             raise UserError(
                 f"no threshold can be chosen: there are not both wrong and right solutions of {TUNED_ON} with scores",
                 f"threshold=NUMBER (a step that scores below it is called wrong), or more rows of {TUNED_ON}",
