@@ -83,10 +83,10 @@ VOWELS = ("verifier", "vowels", VERIFIER, "_target_: vowels.Vowels\nbonus: 0.5\n
 
 @pytest.fixture(scope="session")
 def ponder_outside(installed_wheel: Path):
-    """Runs the installed command `ponder` in a user's folder, where the checkout is not to be seen."""
+    """Runs an installed command, `ponder` or another, in a user's folder, where the checkout is not to be seen."""
 
-    def command(folder: Path, *given: str) -> Done:
-        script = [sys.executable, str(installed_wheel / "bin" / "ponder"), "--config-dir", "conf", *given]
+    def command(folder: Path, *given: str, name: str = "ponder") -> Done:
+        script = [sys.executable, str(installed_wheel / "bin" / name), "--config-dir", "conf", *given]
         done = subprocess.run(
             script, cwd=folder, env=outside(installed_wheel), capture_output=True, text=True, check=False
         )
@@ -117,6 +117,15 @@ def test_a_verifier(ponder_outside, tmp_path: Path) -> None:
             for trace in row["traces"]:
                 vowels = sum(letter in "aeiou" for letter in "".join(trace["steps"]))
                 assert trace["score"] == pytest.approx(0.1 + 0.2 + vowels % 5 / 10)
+    assert "BROKEN" not in ponder_outside(tmp_path, "verifier=vowels", name="ponder-check").well().out
+    ponder_outside(tmp_path, "run=runs", "verifier=vowels", "verifier.bonus=1", name="ponder-rescore").well()
+    assert len(runs(tmp_path / "runs")) == 4
+    for path in found:
+        (sibling,) = (tmp_path / "runs").glob(f"{path.name}-rescored-vowels-*")
+        scores = {"".join(trace["steps"]): trace["score"] for row in rows(path) for trace in row["traces"]}
+        for row in rows(sibling):
+            for trace in row["traces"]:
+                assert trace["score"] == pytest.approx(scores["".join(trace["steps"])] - 0.1)
 
 
 def test_a_strategy(ponder_outside, tmp_path: Path) -> None:
