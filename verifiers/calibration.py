@@ -36,7 +36,7 @@ class Calibrated(Ensemble):
         return scores[0] if self.table is None else self.table(scores[0])
 
     def _bounds(self) -> tuple[float, float]:
-        return self._members[0].range if self.table is None else (0.0, 1.0)
+        return self.members[0].range if self.table is None else (0.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -100,11 +100,11 @@ class Ensemble(ABC):
     def __init__(self, members: Mapping[str, Any], compares: bool = False) -> None:
         if not members:
             raise UserError("verifier.members is empty", "name at least one: verifier.members.NAME._target_=...")
-        self._members = [Member(key, verifier) for key, verifier in members.items()]
-        self.needs_logprobs = any(member.needs_logprobs for member in self._members)
+        self.members = tuple(Member(key, verifier) for key, verifier in members.items())
+        self.needs_logprobs = any(member.needs_logprobs for member in self.members)
         self.range = self._bounds()
         # Context asks what has `compare` for the traces of one call; everything else is batched across questions.
-        setattr(self, "compare" if compares or any(m.compares for m in self._members) else "score", self._scored)
+        setattr(self, "compare" if compares or any(m.compares for m in self.members) else "score", self._scored)
 
     @abstractmethod
     def combined(self, scores: Floats) -> Floats:
@@ -120,16 +120,22 @@ class Ensemble(ABC):
     @property
     def toy_problem(self) -> Problem | None:
         """The first member's that has one: what the check of the contract tries it on."""
-        own = (getattr(member.verifier, "toy_problem", None) for member in self._members)
+        own = (getattr(member.verifier, "toy_problem", None) for member in self.members)
         return next((problem for problem in own if problem is not None), None)
 
     def quote(self, asked: Trace | Sequence[Trace]) -> Cost:
         """The most that scoring a trace, or comparing several, can cost."""
         traces = [asked] if isinstance(asked, Trace) else asked
-        return sum((member.quote(traces) for member in self._members), Cost())
+        return sum((member.quote(traces) for member in self.members), Cost())
+
+    def close(self) -> None:
+        """Closes every member that can be closed."""
+        for member in self.members:
+            if hasattr(member.verifier, "close"):
+                member.verifier.close()
 
     async def _scored(self, traces: Sequence[Trace]) -> list[Score]:
-        found = await together(member.scores(list(traces)) for member in self._members)
+        found = await together(member.scores(list(traces)) for member in self.members)
         values = self.combined(np.array(found, dtype=np.float64))
         scores = []
         for trace, value, parts in zip(traces, values, zip(*found, strict=True), strict=True):
@@ -148,7 +154,7 @@ class Ensemble(ABC):
     def _bounds(self) -> tuple[float, float]:
         """What `combined` can give: sums and minima are extreme where all members are."""
         with np.errstate(invalid="ignore"):  # infinity less infinity
-            corners = self.combined(np.array(list(product(*(member.range for member in self._members)))).T)
+            corners = self.combined(np.array(list(product(*(member.range for member in self.members)))).T)
         return UNBOUNDED if np.isnan(corners).any() else (float(corners.min()), float(corners.max()))
 
 
@@ -192,7 +198,7 @@ class Product(Ensemble):
 
     def __init__(self, members: Mapping[str, Any]) -> None:
         super().__init__(_keyed(members))
-        for member in self._members:
+        for member in self.members:
             if -math.inf < member.range[0] < 0:
                 raise UserError(f"{member.key} scores in {list(member.range)}", _FROM_ZERO)
 
@@ -207,7 +213,7 @@ class Product(Ensemble):
         return np.asarray(scores.clip(0.0).prod(axis=0), dtype=np.float64)
 
     def _bounds(self) -> tuple[float, float]:
-        low, high = np.array([member.range for member in self._members]).clip(0.0).T
+        low, high = np.array([member.range for member in self.members]).clip(0.0).T
         return (float(low.prod()), float(high.prod())) if np.isfinite(high).all() else (0.0, math.inf)
 
 

@@ -184,6 +184,17 @@ def test_costs_quotes_and_unread_add_up() -> None:
     assert [score.unread for score in scored(comparing, A, B)] == [3, 3]
 
 
+def test_closing_closes_the_members() -> None:
+    closed: list[str] = []
+
+    class Open(Given):
+        def close(self) -> None:
+            closed.append("x")
+
+    Minimum({"inner": Minimum({"one": Open(), "two": Open()}), "flat": Constant()}).close()
+    assert closed == ["x", "x"]
+
+
 def test_a_context_books_and_bounds_an_ensemble() -> None:
     async def spent(verifier: Any, budget: Budget) -> Any:
         context = Setup({}, {"verifier": verifier}, budget=budget).context(PROBLEM, 0)
