@@ -94,6 +94,7 @@ def _message(order: Sequence[Trace]) -> str:
 
 
 def _form(count: int) -> str:
-    """A reply as it was asked for, as a regular expression; bounded, so that it comes to its end."""
+    """A reply as it was asked for, as a regular expression; so many words at most, so that it comes to its end."""
     numbers = "|".join(map(str, range(1, count + 1)))
-    return rf"Checklist:\n(- [^\n]{{1,120}}\n){{2,6}}Comparison: [^\n]{{1,600}}\nBest: \[\[({numbers})\]\]"
+    word = r"( [^ \n]+)"
+    return rf"Checklist:\n(-{word}{{1,20}}\n){{2,6}}Comparison:{word}{{1,100}}\nBest: \[\[({numbers})\]\]"

@@ -238,10 +238,13 @@ def _question(instruction: str, order: Sequence[Trace]) -> str:
 
 
 def _form(count: int, scale: Scale) -> str:
-    """A critique as it was asked for, as a regular expression; bounded, so that it comes to its end."""
-    one = "[01]" if scale == "0-1" else "(10|[1-9])"
-    scores = ", ".join([one] * count)
-    return rf"Specific Criteria: [^\n]{{1,600}}\nAnalysis: [^\n]{{1,1200}}\nScores: \\boxed\{{{scores}\}}"
+    """A critique as it was asked for, as a regular expression; so many words at most, so that it comes to its end.
+
+    Words are counted, since engines take seconds to prepare a count of characters.
+    """
+    scores = ", ".join(["[01]" if scale == "0-1" else "(10|[1-9])"] * count)
+    word = r"( [^ \n]+)"
+    return rf"Specific Criteria:{word}{{1,60}}\nAnalysis:{word}{{1,160}}\nScores: \\boxed\{{{scores}\}}"
 
 
 def _kept(k: int, meta: Verifier | None, keep: int | None) -> int:
