@@ -109,6 +109,16 @@ async def test_a_choice_that_cannot_be_read_favours_nobody(verifier: CHOPS) -> N
     assert scores[0].cost.new_tokens > 0
 
 
+@pytest.mark.parametrize(
+    ("reply", "scores"),
+    [("<think>[[1]]</think>Best: [[2]]", 1), ("<think>[[1]]</think>No [[", 0.5), ("<think>surely [[1]]", 0.5)],
+)
+async def test_a_thought_is_no_verdict(reply: str, scores: float) -> None:
+    found = await CHOPS(Scripted([reply])).compare([solution("a"), solution("b")])
+    assert max(found) == scores
+    assert found[0].unread == (scores == 0.5)
+
+
 async def test_one_solution_wins_unasked_and_silence_never_does() -> None:
     judge = fond_of("good")
     silent = [Trace(PROBLEM), Trace(PROBLEM, (Step("", (0,), why="eos"),))]

@@ -182,6 +182,13 @@ async def test_what_cannot_be_read_is_counted_and_no_score() -> None:
     assert [score.unread for score in scores] == [5, 5]
 
 
+async def test_a_thought_is_no_verdict() -> None:
+    replies = itertools.cycle([r"<think>\boxed{9}</think>\boxed{2}", r"<think>\boxed{9}</think>.", r"<think>\boxed{9}"])
+    judge = Scripted(lambda trace, seed: next(replies))
+    (score,) = await GroupwiseGRM(judge, k=3).compare([solution("a")])
+    assert (score, score.unread) == (pytest.approx(1 / 9), 2)
+
+
 async def test_a_critique_cut_before_its_scores_is_unread() -> None:
     judge = opinionated({"a": 9.0})
     (score,) = await GroupwiseGRM(judge, k=2, max_tokens=40).compare([solution("a")])
