@@ -233,6 +233,12 @@ class TransformersRewards:
             ) from error
         finally:
             logging.set_verbosity(verbosity)
+        kinds = set(getattr(body.config.get_text_config(), "layer_types", None) or ())
+        if kinds - {"full_attention", "sliding_attention"}:
+            raise UserError(
+                f"verifier.model={self.model!r} has layers of {', '.join(sorted(kinds))}",
+                "This engine reads models of full or sliding attention: set verifier.engine=vllm.",
+            )
         if told["missing_keys"]:
             missing = ", ".join(sorted(told["missing_keys"])[:3])
             raise UserError(

@@ -299,6 +299,16 @@ async def test_weights_that_do_not_belong_to_the_configuration(tiny: Any, tmp_pa
         await engine(folder, "math_shepherd").logits([request(solution(15, 1))])
 
 
+async def test_layers_without_key_values_are_refused(tiny: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "hybrid"
+    shutil.copytree(tiny("trl"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    kinds = ["full_attention", "linear_attention"]
+    (folder / "config.json").write_text(json.dumps(config | {"layer_types": kinds}))
+    with pytest.raises(UserError, match="linear_attention"):
+        await engine(folder, "trl").logits([request(solution(17, 1))])
+
+
 async def test_a_device_that_is_not_there_is_named(tiny: Any) -> None:
     with pytest.raises(UserError, match=r"verifier\.options\.device='cudaa'"):
         await engine(tiny("trl"), "trl", device="cudaa").logits([request(solution(16, 1))])
