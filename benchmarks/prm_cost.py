@@ -3,8 +3,7 @@
 python -m benchmarks.prm_cost    some minutes; a tiny random model in Math-Shepherd's format, built on the spot
 
 Particle filtering, resampling after each step, 8 particles x 20 steps on one question. "ratio" is computed verifier
-tokens over generated tokens plus one prompt. "whole prefixes" is what it takes to compute each prefix anew, as its_hub
-does.
+tokens over generated tokens plus one prompt; "whole prefixes" is for computing each prefix anew, as its_hub does.
 vLLM's cache works in blocks (32 tokens on a CPU, 16 on a GPU), so the part of a block before a step is computed again.
 """
 
