@@ -17,6 +17,7 @@ from ponder.samplers.scripted import Scripted
 from ponder.search.best_of_n import BestOfN
 from ponder.search.particle_filtering import ParticleFiltering
 from ponder.types import Cost, Problem, Step, Trace
+from ponder.verifiers.check import acheck
 from ponder.verifiers.chops import CHOPS, chosen
 
 PROBLEM = Problem("q", "What is 2 + 2? {0} {question}")
@@ -183,3 +184,7 @@ async def test_guided_replies_have_the_form_that_is_read() -> None:
 def test_what_is_out_of_range_is_named(given: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=f"verifier.{next(iter(given))}="):
         CHOPS(Scripted(["x"]), **given)
+
+
+async def test_the_contract_holds() -> None:
+    await acheck(CHOPS(Scripted(["Best: [[2]]"])))

@@ -17,6 +17,7 @@ from ponder.samplers.scripted import Scripted
 from ponder.search.best_of_n import BestOfN
 from ponder.search.particle_filtering import ParticleFiltering
 from ponder.types import Cost, Problem, Score, Step, Trace
+from ponder.verifiers.check import acheck
 from ponder.verifiers.grm import GroupwiseGRM, PointwiseGRM, boxed
 
 PROBLEM = Problem("q", "What is 2 + 2? {0} {question}")
@@ -345,3 +346,8 @@ async def test_an_instruction_of_ones_own_takes_the_place_of_ours() -> None:
     asked: list[str] = []
     await GroupwiseGRM(noting(asked), k=1, instruction="Be {kind}.").compare([solution("a")])
     assert asked[0].startswith("Be {kind}.\n\n#### Conversation Context ####\nWhat is 2 + 2? {0} {question}\n")
+
+
+async def test_the_contract_holds() -> None:
+    await acheck(GroupwiseGRM(Scripted([r"\boxed{3, 9, 5}"]), k=3))
+    await acheck(PointwiseGRM(Scripted(["\\boxed{1}"]), k=3))

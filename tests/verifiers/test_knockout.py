@@ -17,6 +17,7 @@ from ponder.samplers.scripted import Scripted
 from ponder.search.best_of_n import BestOfN
 from ponder.search.particle_filtering import ParticleFiltering
 from ponder.types import Cost, Problem, Step, Trace
+from ponder.verifiers.check import acheck
 from ponder.verifiers.comparing import candidates, shuffled
 from ponder.verifiers.knockout import Knockout
 
@@ -170,3 +171,7 @@ def test_what_is_out_of_range_is_named() -> None:
         Knockout(Scripted(["x"]), neutral=1.5)
     with pytest.raises(UserError, match=r"verifier\.judge=None"):
         Knockout(None)  # type: ignore[arg-type]
+
+
+async def test_the_contract_holds() -> None:
+    await acheck(Knockout(longer()))

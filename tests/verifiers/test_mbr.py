@@ -17,6 +17,7 @@ from ponder.samplers.scripted import Scripted
 from ponder.search.best_of_n import BestOfN
 from ponder.search.particle_filtering import ParticleFiltering
 from ponder.types import Cost, Problem, Step, Trace
+from ponder.verifiers.check import acheck
 from ponder.verifiers.mbr import MBR, exact, sequence, token_f1
 
 PROBLEM = Problem("q", "What is 2 + 2? {0} {question}")
@@ -227,3 +228,9 @@ async def test_a_ceiling_holds_before_the_judge_is_asked() -> None:
 def test_what_is_out_of_range_is_named(given: dict[str, Any], named: str) -> None:
     with pytest.raises(UserError, match=re.escape(f"verifier.{named}")):
         MBR(**given)
+
+
+async def test_the_contract_holds() -> None:
+    await acheck(MBR(utility=token_f1))
+    await acheck(MBR(utility=sequence))
+    await acheck(MBR(Reader(), evidence=2))
