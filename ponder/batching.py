@@ -56,7 +56,12 @@ class Batcher(Generic[T, R]):
         if not self._flushing:
             self._flushing = True
             self._spawn(self._flush())
-        await asyncio.wait(futures)
+        try:
+            await asyncio.wait(futures)
+        except asyncio.CancelledError:
+            for future in futures:
+                future.cancel()  # nobody waits: it leaves the queue, and its error is no news
+            raise
         errors = [future.exception() for future in futures]
         for error in errors:
             if error is not None:

@@ -82,6 +82,6 @@ def _likeliest(step: Step) -> Floats:
     if not step.top_logprobs or not step.top_logprobs[0]:
         raise UserError(
             "this strategy needs log-probabilities of the likeliest tokens, which the sampler does not give",
-            "sampler=vllm and sampler=transformers give them; search.measure=mean does without",
+            "sampler=vllm and sampler=hf give them; search.measure=mean does without",
         )
     return np.exp(np.array(step.top_logprobs[0], dtype=np.float64))

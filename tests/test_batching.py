@@ -185,6 +185,7 @@ async def test_a_caller_that_gives_up_takes_nobody_along() -> None:
     assert await within(other) == [4]
     with pytest.raises(asyncio.CancelledError):
         await quitter
+    assert calls.batches == [[2]], "what nobody waits for is not asked"
 
 
 # ---------------------------------------------------------------- verifiers
