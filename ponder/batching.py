@@ -133,7 +133,7 @@ class Scorer:
 
     def quote(self, traces: list[Trace]) -> Cost:
         """The most that scoring some traces can cost."""
-        quote, calls = getattr(self.verifier, "quote", None), Cost(verifier_calls=len(traces))
+        quote, calls = getattr(self.verifier, "quote", None), Cost(verifier_calls=len(set(traces)))
         if quote is None:
             return calls
         return calls + (quote(traces) if self.compares else sum(map(quote, traces), Cost()))

@@ -148,7 +148,7 @@ class Context:
     async def score(self, traces: Sequence[Trace], *, role: str = "verifier") -> Floats:
         """Scores traces, shape (len(traces),); a trace scored before costs nothing.
 
-        A verifier that compares sees all of these traces if one of them is new to it.
+        A verifier that compares sees all of these traces, copies too, if one of them is new to it.
 
         Raises:
             BudgetExhausted: a ceiling on verifier work would be passed.
@@ -157,13 +157,13 @@ class Context:
         scorer = _bound(self._setup.scorers, role, "verifier")
         new = list(dict.fromkeys(trace for trace in traces if (role, trace) not in self._scores))
         if new:
-            new = list(dict.fromkeys(traces)) if scorer.compares else new
-            upto = scorer.quote(new)
+            asked = list(traces) if scorer.compares else new  # copies count where solutions support each other
+            upto = scorer.quote(asked)
             async with self.ledger.reserve(role, lambda _: upto, 1, 1) as grant:
-                scores = await scorer(new)
+                scores = await scorer(asked)
                 spent = sum((score.cost for score in scores if isinstance(score, Score)), Cost())
-                grant.charge(Cost(verifier_calls=len(new)) + spent)
-            self._scores.update(zip(((role, trace) for trace in new), scores, strict=True))
+                grant.charge(Cost(verifier_calls=len(set(asked))) + spent)
+            self._scores.update(zip(((role, trace) for trace in asked), scores, strict=True))
         return np.array([self._scores[role, trace] for trace in traces], dtype=np.float64)
 
     async def probe(self, trace: Trace, suffix: str, choices: Sequence[str], *, role: str = "policy") -> Floats:

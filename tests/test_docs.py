@@ -1,4 +1,4 @@
-"""The table of strategies says what is in the code."""
+"""The tables of strategies and verifiers say what is in the code."""
 
 from __future__ import annotations
 
@@ -43,3 +43,21 @@ def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
     assert len(text.splitlines()) < 150
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
         assert (ROOT / target).exists(), target
+
+
+VERIFIER = re.compile(r"^\| \[`(\w+)`\]\((\w+\.md)\) \| (.+?) \| `(\w+\.py)` \|", re.MULTILINE)
+VERIFIERS = {
+    found[0]: found[1:] for found in VERIFIER.findall((ROOT / "docs" / "verifiers.md").read_text(encoding="utf-8"))
+}
+
+
+def test_every_verifier_has_a_row_that_names_its_page_and_file() -> None:
+    yamls = {path.stem: path for path in (ROOT / "conf" / "verifier").glob("*.yaml") if path.stem != "none"}
+    assert sorted(VERIFIERS) == sorted(yamls)
+    for name, (page, paper, file) in VERIFIERS.items():
+        target = str(OmegaConf.select(OmegaConf.load(yamls[name]), "_target_"))
+        assert file == f"{target.split('.')[2]}.py", name
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        assert name in text, f"{page} does not name {name}"
+        for number in re.findall(r"abs/(\d{4}\.\d{5})", paper):
+            assert number in text, f"{page} does not name {number}"
