@@ -110,7 +110,7 @@ async def test_engines_agree_with_a_plain_forward_at_linear_cost(family: str, tm
 
 async def test_ten_thousand_tokens(tmp_path: Path) -> None:
     folder = str(tiny_families.math_shepherd(tmp_path))
-    solution = long("t", 400)
+    solution = long("t", 420)
     plain = ProcessRewardModel(folder, "math_shepherd", "transformers")
     assert plain.quote(solution).verifier_tokens > 10_000
     vllm = ProcessRewardModel(folder, "math_shepherd", options={"max_model_len": 16_384})
