@@ -206,6 +206,16 @@ async def test_a_new_read_of_a_known_part_costs_nothing(tiny: Any) -> None:
     assert furthest(second.rows, direct(folder, "pure", middle)) < CLOSE
 
 
+async def test_a_known_segment_does_not_need_what_lies_before_it(tiny: Any) -> None:
+    rewards = engine(tiny("pure"), "pure")
+    asked = request(solution(18, 4))
+    await rewards.logits([asked])
+    prompt = segments(asked, 1024)[0]
+    rewards._tree._known.pop(prompt.key)
+    (again,) = await rewards.logits([asked])
+    assert again.computed == 0
+
+
 async def test_what_follows_the_last_read_is_left_out(tiny: Any) -> None:
     asked = request(solution(4, 6))
     early = Request(asked.ids, asked.reads[:2], asked.cuts)
