@@ -181,7 +181,7 @@ async def test_best_of_n_with_it_is_the_same_again_and_in_company(made: Any) -> 
     async def once() -> list[float]:
         parts = Setup(samplers={"policy": Sure(texts, order="seed")}, verifiers={"verifier": verifier})
         population = await BestOfN(6, exponential)(problem, parts.context(problem, 3))
-        return population.log_weights.tolist()
+        return [float(weight) for weight in population.log_weights]
 
     alone = await once()
     assert all(map(math.isfinite, alone))

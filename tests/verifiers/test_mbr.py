@@ -239,7 +239,8 @@ async def test_the_contract_holds() -> None:
 async def test_what_was_drawn_often_counts_as_often() -> None:
     """Two texts, 3 : 1, that nothing else tells apart: the frequent one agrees with more of the pool."""
     sampler = Scripted(["five it is", "six it is", "five it is", "five it is"], order="listed")
-    setup = Setup(samplers={"policy": sampler}, verifiers={"verifier": MBR(utility=token_f1)})
+    verifier: Any = MBR(utility=token_f1)
+    setup = Setup(samplers={"policy": sampler}, verifiers={"verifier": verifier})
     population = await BestOfN(4)(PROBLEM, setup.context(PROBLEM, 0))
     weights = dict(zip((t.text for t in population.traces), np.exp(population.log_weights), strict=True))
     assert weights == pytest.approx({"five it is": (1 + 1 + 2 / 3) / 3, "six it is": 2 / 3})
