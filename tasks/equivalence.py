@@ -207,7 +207,7 @@ def _read(text: str) -> Any:
 
 def _equal(gold: str, given: str) -> bool:
     from math_verify import verify
-    from sympy import Number  # type: ignore[import-untyped]
+    from sympy import Number
 
     one, other = _read(gold), _read(given)
     try:

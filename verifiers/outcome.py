@@ -21,8 +21,7 @@ from ponder.errors import UserError
 from ponder.types import Cost, Score, Trace
 from ponder.verifiers.memory import Memory
 from ponder.verifiers.prm import ENGINES
-from ponder.verifiers.prm_transformers import tokenizer_of
-from ponder.verifiers.rewards import Head, Request
+from ponder.verifiers.rewards import Head, Request, tokenizer_of
 
 _QUESTION, _ANSWER = "ponderquestionslot", "ponderanswerslot"
 

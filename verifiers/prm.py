@@ -20,7 +20,7 @@ from ponder.verifiers.prm_server import ServerRewards
 from ponder.verifiers.prm_transformers import TransformersRewards
 from ponder.verifiers.prm_vllm import VLLMRewards
 from ponder.verifiers.reduce import reduction as reduction_named
-from ponder.verifiers.rewards import Head, Request, Rewards
+from ponder.verifiers.rewards import Head, Request, Rewards, tokenizer_of
 
 ENGINES: dict[str, Callable[..., Rewards]] = {
     "vllm": VLLMRewards,
@@ -144,13 +144,7 @@ class ProcessRewardModel:
 
     @cached_property
     def _layouts(self) -> Layouts:
-        from transformers import AutoTokenizer, PreTrainedTokenizerFast
-        from transformers.models.auto.tokenization_auto import get_tokenizer_config
-
-        # For Qwen2 models AutoTokenizer of transformers 5 puts a byte-level tokenizer in place of a generic stored one.
-        generic = get_tokenizer_config(self.model).get("tokenizer_class") == "PreTrainedTokenizerFast"
-        kind = PreTrainedTokenizerFast if generic else AutoTokenizer
-        return Layouts(self.family, kind.from_pretrained(self.model), self.model)
+        return Layouts(self.family, tokenizer_of(self.model), self.model)
 
 
 def _request(lay: Layout, unknown: Sequence[int]) -> Request:

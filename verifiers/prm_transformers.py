@@ -279,16 +279,6 @@ class TransformersRewards:
         )
 
 
-def tokenizer_of(model: str) -> Any:
-    """A checkpoint's tokenizer, as it was stored."""
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-    from transformers.models.auto.tokenization_auto import get_tokenizer_config
-
-    # For Qwen2 models AutoTokenizer of transformers 5 puts a byte-level tokenizer in place of a generic stored one.
-    generic = get_tokenizer_config(model).get("tokenizer_class") == "PreTrainedTokenizerFast"
-    return (PreTrainedTokenizerFast if generic else AutoTokenizer).from_pretrained(model)
-
-
 def _count(name: str, value: Any, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise UserError(f"verifier.options.{name}={value!r} is not allowed", f"Allowed: whole numbers from {least}")

@@ -129,3 +129,13 @@ def unserved(engine: str) -> UserError:
         f"verifier.engine={engine!r}: vLLM has no value head (v_head.summary) on language models",
         "Set verifier.engine=transformers.",
     )
+
+
+def tokenizer_of(model: str) -> Any:
+    """A checkpoint's tokenizer, as it was stored."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+    # For Qwen2 models AutoTokenizer of transformers 5 puts a byte-level tokenizer in place of a generic stored one.
+    generic = get_tokenizer_config(model).get("tokenizer_class") == "PreTrainedTokenizerFast"
+    return (PreTrainedTokenizerFast if generic else AutoTokenizer).from_pretrained(model)
