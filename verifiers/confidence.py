@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from ponder.errors import UserError
 from ponder.protocols import Sampler
 from ponder.types import Cost, Score, Trace
-from ponder.verifiers.judging import Finding, Judge, asked, bill, each, fraction, share
+from ponder.verifiers.judging import Judge, Judgement, asked, bill, each, fraction, share
 
 PROMPT = """A question and a proposed solution follow. Is the solution true, or is it false?
 
@@ -126,7 +126,7 @@ class PTrue:
         if not trace.text.strip():
             return Score(self.neutral)
         found = await self.judge.probe(Trace(asked(_question(trace))), self.suffix, self.choices)
-        return Finding.mean([share(found)], bill([found])).score()
+        return Judgement.mean([share(found)], bill([found])).score()
 
 
 def _question(trace: Trace) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ponder.protocols import Sampler
 from ponder.types import Cost, Score, Trace
-from ponder.verifiers.judging import Finding, Judge, asked, before, bill, each, fraction, share, together, whole
+from ponder.verifiers.judging import Judge, Judgement, asked, before, bill, each, fraction, share, together, whole
 
 VERDICT = "Is the answer correct (Yes/No)?"
 """The question that GenRM models were trained with, as they were with the two answers to it."""
@@ -71,7 +71,7 @@ class GenRM:
         if not trace.text.strip():
             return Score(self.neutral)
         found = await self.judge.probe(Trace(asked(_filled(PROMPT, trace))), "", ("Yes", "No"))
-        return Finding.mean([share(found)], bill([found])).score()
+        return Judgement.mean([share(found)], bill([found])).score()
 
 
 class GenRMCoT:
@@ -130,7 +130,7 @@ class GenRMCoT:
             self.judge.probe(before(reply, VERDICT), f"\n{VERDICT}", (" Yes", " No")) for reply in ended
         )
         cut_off = [None] * (self.k - len(ended))
-        return Finding.mean([*map(share, found), *cut_off], bill([*replies, *found])).score()
+        return Judgement.mean([*map(share, found), *cut_off], bill([*replies, *found])).score()
 
 
 def _filled(prompt: str, trace: Trace) -> str:

@@ -123,7 +123,7 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Judgement:
     """What judging came to.
 
     Attributes:
@@ -137,7 +137,7 @@ class Finding:
     cost: Cost
 
     @classmethod
-    def mean(cls, values: Sequence[float | None], cost: Cost) -> Finding:
+    def mean(cls, values: Sequence[float | None], cost: Cost) -> Judgement:
         """The average of the judgements that could be read; None stands for one that could not."""
         read = [value for value in values if value is not None]
         return cls(math.fsum(read) / len(read) if read else None, len(values) - len(read), cost)

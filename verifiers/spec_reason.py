@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from ponder.errors import UserError
 from ponder.protocols import Sampler
 from ponder.types import Cost, Score, Trace
-from ponder.verifiers.judging import Finding, Judge, asked, bill, fraction, whole
+from ponder.verifiers.judging import Judge, Judgement, asked, bill, fraction, whole
 from ponder.verifiers.reduce import reduction as reduction_named
 from ponder.verifiers.step_by_step import StepByStep
 
@@ -75,9 +75,9 @@ class SpecReasonJudge:
         """The most that scoring a trace can cost: its steps that were not judged before."""
         return self._steps.quote(trace)
 
-    async def _judged(self, message: str) -> Finding:
+    async def _judged(self, message: str) -> Judgement:
         found = await self.judge.probe(Trace(asked(message)), OPENING, DIGITS)
-        return Finding.mean([self._value(found)], bill([found]))
+        return Judgement.mean([self._value(found)], bill([found]))
 
     def _quote(self, message: str) -> Cost:
         return self.judge.quote_probe(message, OPENING)

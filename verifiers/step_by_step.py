@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import zip_longest
 
 from ponder.types import Cost, Score, Trace
-from ponder.verifiers.judging import Finding, numbered_steps, spread, together
+from ponder.verifiers.judging import Judgement, numbered_steps, spread, together
 from ponder.verifiers.memory import Memory
 from ponder.verifiers.reduce import Reduction
 
@@ -28,13 +28,13 @@ class StepByStep:
     def __init__(
         self,
         prompt: str,
-        judged: Callable[[str], Awaitable[Finding]],
+        judged: Callable[[str], Awaitable[Judgement]],
         quote: Callable[[str], Cost],
         neutral: float = 0.5,
         most: int = 200_000,
     ) -> None:
         self._prompt, self._judged, self._quote, self._neutral = prompt, judged, quote, neutral
-        self._known: Memory[str, Finding] = Memory(most)
+        self._known: Memory[str, Judgement] = Memory(most)
 
     async def score(self, traces: Sequence[Trace], reduce: Reduction) -> list[Score]:
         """One `Score` a trace; a judgement that several traces share is billed to the first of them."""
@@ -44,9 +44,9 @@ class StepByStep:
         # One depth after the other: the engine's prefix cache then holds what the next one begins with.
         for depth in zip_longest(*laid):
             new = [message for message in dict.fromkeys(depth) if message is not None and message not in found]
-            for message, finding in zip(new, await together(map(self._judged, new)), strict=True):
-                self._known[message] = found[message] = finding
-                bills[message] = finding.cost
+            for message, judgement in zip(new, await together(map(self._judged, new)), strict=True):
+                self._known[message] = found[message] = judgement
+                bills[message] = judgement.cost
         scores = []
         for trace, messages in zip(traces, laid, strict=True):
             steps = spread(trace, [float(found[message].score()) for message in messages], self._neutral)

@@ -10,8 +10,8 @@ from ponder.errors import UserError
 from ponder.protocols import Sampler
 from ponder.types import Cost, Score, Trace
 from ponder.verifiers.judging import (
-    Finding,
     Judge,
+    Judgement,
     after_thought,
     before,
     bill,
@@ -138,8 +138,8 @@ class ThinkPRM:
         if self.value == "steps":
             return Score(steps[-1], steps, cost, self.k - len(heard))
         unread = [None] * (self.k - len(heard))
-        finding = Finding.mean([*map(share, found), *unread], cost)
-        return Score(finding.score(), steps, cost, finding.unread)
+        judgement = Judgement.mean([*map(share, found), *unread], cost)
+        return Score(judgement.score(), steps, cost, judgement.unread)
 
     def _message(self, trace: Trace) -> str:
         return CHAIN.format(question=trace.problem.prompt, steps=numbered_steps(trace))
@@ -197,14 +197,14 @@ class GenPRM:
         """The most that scoring a trace can cost: its steps that were not criticised before."""
         return self._steps.quote(trace)
 
-    async def _judged(self, message: str) -> Finding:
+    async def _judged(self, message: str) -> Judgement:
         replies = await self.judge.ask(message, self.k)
         ended = [reply for reply in replies if reply.finished]
         found = await together(
             self.judge.probe(before(reply, JUDGEMENT), f"\n{JUDGEMENT}", ("Yes", "No")) for reply in ended
         )
         cut_off = [None] * (self.k - len(ended))
-        return Finding.mean([*map(share, found), *cut_off], bill([*replies, *found]))
+        return Judgement.mean([*map(share, found), *cut_off], bill([*replies, *found]))
 
     def _quote(self, message: str) -> Cost:
         return self.judge.quote(message, self.k, suffix=f"\n{JUDGEMENT}")

@@ -13,8 +13,8 @@ from ponder.errors import UserError, VerifierError
 from ponder.samplers.scripted import Scripted
 from ponder.types import Cost, Probabilities, Problem, Score, Step, Trace
 from ponder.verifiers.judging import (
-    Finding,
     Judge,
+    Judgement,
     after_thought,
     asked,
     before,
@@ -201,9 +201,9 @@ def test_thoughts_are_left_out(said: str, left: str) -> None:
 def test_shares_and_means() -> None:
     assert share([0.1, 0.3]) == pytest.approx(0.25)
     assert share([0.0, 0.0]) is None
-    assert Finding.mean([0.5, None, 1.0], Cost()) == Finding(0.75, 1, Cost())
-    assert Finding.mean([None], Cost()).value is None
-    lost = Finding.mean([None, None], Cost(new_tokens=2)).score(lowest=-1.0)
+    assert Judgement.mean([0.5, None, 1.0], Cost()) == Judgement(0.75, 1, Cost())
+    assert Judgement.mean([None], Cost()).value is None
+    lost = Judgement.mean([None, None], Cost(new_tokens=2)).score(lowest=-1.0)
     assert (lost, lost.unread, lost.cost.new_tokens) == (-1.0, 2, 2)
 
 
