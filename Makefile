@@ -18,8 +18,9 @@ demo: $(READY)
 	$(BIN)/ponder -m experiment=demo
 	$(BIN)/ponder-curves runs/demo
 
+# Two processes: one has all tests that run vLLM, and so starts each engine once; both take the others.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -58,10 +58,11 @@ def vllm_reward(reward_folder: str) -> Iterator[Any]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Warnings of torch and vLLM, which we cannot mend, do not fail the tests that run them."""
+    """Tests of the engines run in one process; warnings of torch and vLLM, which we cannot mend, do not fail them."""
     for item in items:
         if {"policy_folder", "reward_folder"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.filterwarnings("default"))
+            item.add_marker(pytest.mark.xdist_group("engine"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

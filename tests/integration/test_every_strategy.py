@@ -11,6 +11,7 @@ from ponder.context import Setup
 from ponder.ledger import Budget
 from ponder.protocols import Picking, Until
 from ponder.runner import run
+from ponder.scripts.records import search_fields
 from ponder.scripts.rows import RowFile, read_rows
 from ponder.search import select
 from ponder.search.beam_search import BeamSearch
@@ -41,7 +42,7 @@ async def rows(path: Path, strategy: Any, policy: Any, verifier: Any, budget: Bu
     file = RowFile(path)
     try:
         settings: Any = {"stamp": {}, "seed": 1, "select": "weighted_vote", "selectors": select.SELECTORS}
-        await run(TASK, strategy, setup, rows=file, **settings)
+        await run(TASK, strategy, setup, rows=file, describe=search_fields, **settings)
     finally:
         file.close()
     return list(read_rows(path))

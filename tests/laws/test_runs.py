@@ -12,6 +12,7 @@ from ponder.protocols import Until
 from ponder.runner import run
 from ponder.samplers.scripted import Scripted
 from ponder.samplers.toy_language import ToyLanguage
+from ponder.scripts.records import search_fields
 from ponder.scripts.rows import RowFile, read_rows
 from ponder.search import select
 from ponder.search.best_of_n import BestOfN
@@ -53,7 +54,8 @@ def rows(
     """The rows of a run by problem, without what depends on the clock."""
     setup = Setup({"policy": sampler}, {"verifier": Length(2)}, step=Until(every=1), budget=budget or Budget())
     file = RowFile(path)
-    settings = {"rows": file, "stamp": {}, "seed": seed, "select": "argmax", "selectors": select.SELECTORS}
+    settings: Any = {"rows": file, "describe": search_fields, "stamp": {}, "seed": seed, "select": "argmax"}
+    settings["selectors"] = select.SELECTORS
     try:
         asyncio.run(run(task, strategy, setup, concurrency=concurrency, **settings))
     finally:
