@@ -57,6 +57,7 @@ def vllm_reward(reward_folder: str) -> Iterator[Any]:
     verifier.close()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the engines run in one process; warnings of torch and vLLM, which we cannot mend, do not fail them."""
     for item in items:
