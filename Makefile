@@ -18,9 +18,9 @@ demo: $(READY)
 	$(BIN)/ponder -m experiment=demo
 	$(BIN)/ponder-curves runs/demo
 
-# Two processes: one has all tests that run vLLM, and so starts each engine once; both take the others.
+# Two processes: tests/conftest.py keeps all tests of vLLM in one of them, so that each engine starts once.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -13,6 +13,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 pytest_plugins = ["tests.wheel"]
 EMBEDDED = Path(__file__).parents[1] / "tasks" / "embedded"
 ENGINE = {"max_model_len": 512, "max_num_seqs": 256}
+ENGINES = ("vllm_policy", "vllm_reward")
+"""Fixtures that start one."""
 
 
 @pytest.fixture(scope="session")
@@ -57,13 +59,24 @@ def vllm_reward(reward_folder: str) -> Iterator[Any]:
     verifier.close()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the engines run in one process; warnings of torch and vLLM, which we cannot mend, do not fail them."""
-    for item in items:
-        if {"policy_folder", "reward_folder"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.filterwarnings("default"))
-            item.add_marker(pytest.mark.xdist_group("engine"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Warnings of torch and vLLM, which we cannot mend, do not fail the tests that run them."""
+    if {"policy_folder", "reward_folder"} & set(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.filterwarnings("default"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """In several processes a file's tests stay together, and all files that use the engines: each starts once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            text = (config.rootpath / file).read_text(encoding="utf-8")
+            return "engines" if any(f"{name}:" in text for name in ENGINES) else file
+
+    return Together(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:
