@@ -132,7 +132,7 @@ def check_judges(verifiers: Mapping[str, Any], config: DictConfig, choices: Mapp
 def members(verifier: Any) -> Iterator[Any]:
     """A verifier, and the members of an ensemble: ours keeps them wrapped, a user's may have `members`."""
     yield verifier
-    inner: Any = getattr(verifier, "members", None) or getattr(verifier, "_members", ())
+    inner: Any = getattr(verifier, "members", None) or ()
     for member in inner.values() if isinstance(inner, Mapping) else inner:
         yield from members(getattr(member, "verifier", member))
 

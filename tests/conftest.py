@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Together(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            text = (config.rootpath / file).read_text(encoding="utf-8")
-            return "engines" if any(f"{name}:" in text for name in ENGINES) else file
+            return scope(nodeid.partition("::")[0])
+
+    @cache
+    def scope(file: str) -> str:
+        text = (config.rootpath / file).read_text(encoding="utf-8")
+        return "engines" if any(f"{name}:" in text for name in ENGINES) else file
 
     return Together(config, log)
 

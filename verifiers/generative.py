@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ponder.protocols import Sampler
 from ponder.types import Cost, Score, Trace
-from ponder.verifiers.judging import Judge, Judgement, asked, before, bill, each, fraction, share, together, whole
+from ponder.verifiers.judging import Judge, Judgement, asked, bill, criticised, each, fraction, share, whole
 
 VERDICT = "Is the answer correct (Yes/No)?"
 """The question that GenRM models were trained with, as they were with the two answers to it."""
@@ -124,13 +124,8 @@ class GenRMCoT:
     async def _score(self, trace: Trace) -> Score:
         if not trace.text.strip():
             return Score(self.neutral)
-        replies = await self.judge.ask(_filled(CRITIQUE, trace), self.k)
-        ended = [reply for reply in replies if reply.finished]
-        found = await together(
-            self.judge.probe(before(reply, VERDICT), f"\n{VERDICT}", (" Yes", " No")) for reply in ended
-        )
-        cut_off = [None] * (self.k - len(ended))
-        return Judgement.mean([*map(share, found), *cut_off], bill([*replies, *found])).score()
+        message = _filled(CRITIQUE, trace)
+        return (await criticised(self.judge, message, self.k, VERDICT, (" Yes", " No"))).score()
 
 
 def _filled(prompt: str, trace: Trace) -> str:

@@ -213,6 +213,23 @@ def spread(trace: Trace, scores: Sequence[float], neutral: float) -> list[float]
     return steps
 
 
+async def criticised(judge: Judge, message: str, k: int, mark: str, choices: Sequence[str]) -> Judgement:
+    """The mean over k critiques of the first choice's share after a mark; one that was cut off is unread.
+
+    Args:
+        judge: the model that judges.
+        message: what it is asked.
+        k: how many critiques.
+        mark: what a critique says before its verdict; probed in that place, or at its end.
+        choices: the verdicts, the one that counts first.
+    """
+    replies = await judge.ask(message, k)
+    ended = [reply for reply in replies if reply.finished]
+    found = await together(judge.probe(before(reply, mark), f"\n{mark}", choices) for reply in ended)
+    cut_off = [None] * (k - len(ended))
+    return Judgement.mean([*map(share, found), *cut_off], bill([*replies, *found]))
+
+
 async def each(traces: Sequence[Trace], judged: Callable[[Trace], Awaitable[Score]]) -> list[Score]:
     """One score a trace; equal traces are judged once, and billed to the first of them."""
     scores = dict(zip(distinct := dict.fromkeys(traces), await together(map(judged, distinct)), strict=True))

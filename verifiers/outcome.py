@@ -21,7 +21,7 @@ from ponder.errors import UserError
 from ponder.types import Cost, Score, Trace
 from ponder.verifiers.memory import Memory
 from ponder.verifiers.prm import ENGINES
-from ponder.verifiers.rewards import Head, Request, tokenizer_of
+from ponder.verifiers.rewards import Head, Request, bill, tokenizer_of
 
 _QUESTION, _ANSWER = "ponderquestionslot", "ponderanswerslot"
 
@@ -89,8 +89,7 @@ class OutcomeRewardModel:
         costs: dict[Trace, Cost] = {}
         for (key, trace), answer in zip(asked.items(), answers, strict=True):
             known[key] = self._reward(answer.rows[0])
-            flops = self._engine.flops(answer.computed, answer.cached)
-            costs[trace] = Cost(verifier_tokens=answer.computed, verifier_cached_tokens=answer.cached, flops=flops)
+            costs[trace] = bill(self._engine, answer)
         for key, value in known.items():
             self._rewards[key] = value
         return [

@@ -20,7 +20,7 @@ from ponder.verifiers.prm_server import ServerRewards
 from ponder.verifiers.prm_transformers import TransformersRewards
 from ponder.verifiers.prm_vllm import VLLMRewards
 from ponder.verifiers.reduce import reduction as reduction_named
-from ponder.verifiers.rewards import Head, Request, Rewards, tokenizer_of
+from ponder.verifiers.rewards import Head, Request, Rewards, bill, tokenizer_of
 
 ENGINES: dict[str, Callable[..., Rewards]] = {
     "vllm": VLLMRewards,
@@ -110,8 +110,7 @@ class ProcessRewardModel:
         for (trace, unknown), answer in zip(asked.items(), answers, strict=True):
             for i, row in zip(unknown, answer.rows, strict=True):
                 known[laid[trace].keys[i]] = self.family.score(row)
-            flops = self._engine.flops(answer.computed, answer.cached)
-            costs[trace] = Cost(verifier_tokens=answer.computed, verifier_cached_tokens=answer.cached, flops=flops)
+            costs[trace] = bill(self._engine, answer)
         for key, value in known.items():
             self._scores[key] = value
         return [self._score(trace, laid[trace], known, costs.pop(trace, Cost())) for trace in traces]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ponder.errors import UserError, VerifierError
+from ponder.types import Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,12 @@ class Rewards(Protocol):
 
     def close(self) -> None:
         """Gives its memory back."""
+
+
+def bill(engine: Rewards, answer: Answer) -> Cost:
+    """What an answer of an engine cost."""
+    flops = engine.flops(answer.computed, answer.cached)
+    return Cost(verifier_tokens=answer.computed, verifier_cached_tokens=answer.cached, flops=flops)
 
 
 @dataclass(frozen=True)

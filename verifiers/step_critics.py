@@ -15,6 +15,7 @@ from ponder.verifiers.judging import (
     after_thought,
     before,
     bill,
+    criticised,
     each,
     fraction,
     numbered_steps,
@@ -198,13 +199,7 @@ class GenPRM:
         return self._steps.quote(trace)
 
     async def _judged(self, message: str) -> Judgement:
-        replies = await self.judge.ask(message, self.k)
-        ended = [reply for reply in replies if reply.finished]
-        found = await together(
-            self.judge.probe(before(reply, JUDGEMENT), f"\n{JUDGEMENT}", ("Yes", "No")) for reply in ended
-        )
-        cut_off = [None] * (self.k - len(ended))
-        return Judgement.mean([*map(share, found), *cut_off], bill([*replies, *found]))
+        return await criticised(self.judge, message, self.k, JUDGEMENT, ("Yes", "No"))
 
     def _quote(self, message: str) -> Cost:
         return self.judge.quote(message, self.k, suffix=f"\n{JUDGEMENT}")

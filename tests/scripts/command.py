@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,17 +60,22 @@ def ponder(folder: Path, *given: str, env: Mapping[str, str] | None = None) -> D
 
 
 def ponder_here(folder: Path, *given: str) -> Done:
-    """Runs `ponder` in this process, in `folder`; modules of the folder are forgotten afterwards."""
+    """Runs `ponder` in this process, in `folder`."""
+    return here("ponder", main, folder, *given)
+
+
+def here(name: str, command: Callable[[], None], folder: Path, *given: str) -> Done:
+    """Runs a command in this process, in `folder`; modules of the folder are forgotten afterwards."""
     out, err, before = io.StringIO(), io.StringIO(), set(sys.modules)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.chdir(folder))
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
-        stack.enter_context(mock.patch.object(sys, "argv", ["ponder", *given]))
+        stack.enter_context(mock.patch.object(sys, "argv", [name, *given]))
         stack.enter_context(mock.patch.object(sys, "path", list(sys.path)))
         stack.enter_context(mock.patch.dict(os.environ))
         try:
-            main()
+            command()
             code = 0
         except SystemExit as end:
             code = int(end.code or 0)

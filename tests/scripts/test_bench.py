@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import io
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -22,7 +18,7 @@ from ponder.scripts.bench import Judging, described
 from ponder.scripts.processbench import Judged, best_threshold, evaluate, first_wrong
 from ponder.tasks.processbench import ProcessBench
 from ponder.types import Score
-from tests.scripts.command import Done
+from tests.scripts.command import Done, here
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "processbench.jsonl.gz"
 REAL = pytest.mark.skipif(not DATA.exists(), reason="shared/data/processbench.jsonl.gz is not beside the repository")
@@ -30,23 +26,7 @@ REAL = pytest.mark.skipif(not DATA.exists(), reason="shared/data/processbench.js
 
 def ponder_bench(folder: Path, *given: str) -> Done:
     """Runs `ponder-bench` in this process, in `folder`."""
-    out, err, before = io.StringIO(), io.StringIO(), set(sys.modules)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.chdir(folder))
-        stack.enter_context(contextlib.redirect_stdout(out))
-        stack.enter_context(contextlib.redirect_stderr(err))
-        stack.enter_context(mock.patch.object(sys, "argv", ["ponder-bench", *given]))
-        stack.enter_context(mock.patch.object(sys, "path", list(sys.path)))
-        stack.enter_context(mock.patch.dict("os.environ"))
-        try:
-            bench.main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(folder)):
-            del sys.modules[name]
-    return Done(code, out.getvalue(), err.getvalue())
+    return here("ponder-bench", bench.main, folder, *given)
 
 
 # Figures.
