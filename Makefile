@@ -40,19 +40,21 @@ clean:
 # The GPU build where an NVIDIA card is visible; elsewhere the tested CPU environment, exactly.
 # A torch that needs CUDA libraries would not load there, so its CPU build is installed first:
 # from the configured index where that has it (it has a "+cpu" version), else from PyTorch's own.
-$(READY): pyproject.toml requirements/cpu.txt
+$(READY): pyproject.toml requirements/cpu.txt requirements/puzzles.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "ponder needs Python 3.11 or newer; '$(PYTHON)' is older or missing." >&2; \
 	  echo "Name one: make test PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Installing into $(VENV): a few minutes, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then \
-	  $(PIP) install --quiet -e '.[vllm,dev]'; \
+	  $(PIP) install --quiet -e '.[vllm,dev,puzzles]'; \
 	else \
 	  torch=$$(grep '^torch==' requirements/cpu.txt) && \
 	  { $(PIP) install --quiet --no-deps "$$torch+cpu" 2>/dev/null || \
 	    $(PIP) install --quiet --no-deps --index-url $(TORCH_CPU_INDEX) "$$torch"; } && \
 	  $(PIP) install --quiet --no-deps -r requirements/cpu.txt && \
+	  { $(PIP) install --quiet --no-deps --no-build-isolation -r requirements/puzzles.txt || \
+	    echo "reasoning-gym is left out: see requirements/puzzles.txt" >&2; } && \
 	  $(PIP) install --quiet --no-deps --no-build-isolation -e .; \
 	fi
 	@touch $@

@@ -107,7 +107,11 @@ class Strategy(Protocol):
 
 
 class Task(Protocol):
-    """A benchmark: problems, answer extraction and grading."""
+    """A benchmark: problems, answer extraction and grading. `answer` and `grade` are called from threads.
+
+    May also have `solution(problem) -> str | None`: a right solution as a model would write it. With it
+    `ponder.tasks.validation` proves that every gold answer is read and graded right.
+    """
 
     def problems(self) -> Iterable[Problem]:
         """The problems, in a fixed order, with unique ids."""
@@ -115,8 +119,15 @@ class Task(Protocol):
     def answer(self, trace: Trace) -> str | None:
         """The answer in canonical form, None if there is none. Votes group by it."""
 
-    def grade(self, problem: Problem, answer: str | None) -> bool:
-        """Whether an answer is right."""
+    def grade(self, problem: Problem, answer: str | None) -> bool | Awaitable[float]:
+        """Whether an answer is right. A judge's is async, and may be a `ponder.types.Score` that carries its cost."""
+
+
+class Retriever(Protocol):
+    """A corpus that can be searched: for a retrieval strategy, `retriever: ${task.retriever}`."""
+
+    def search(self, query: str, k: int) -> Sequence[Any]:
+        """The k passages that fit best, best first, each with `id`, `title`, `text` and `score`; fewer if few fit."""
 
 
 class Recorder(Protocol):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from ponder.batching import gather
 from ponder.context import Context, Report, Setup
 from ponder.errors import PonderError, SamplerError, StrategyError, TaskError, UserError, VerifierError, unwrapped
 from ponder.ledger import BudgetExhausted
@@ -124,18 +126,25 @@ async def _answered(
 ) -> Row:
     """The rest of a row: the search and its answers, or the error in their place."""
     error: PonderError | None = None
+    grading = Cost()  # what a judge that grades spends: apart, since it is no part of the search
     found: Row = {"traces": [], "population": [], "reports": []}
     answers: dict[str, Any] = {name: {"answer": None, "correct": False} for name in selectors}
     try:
         population = await search(strategy, problem, ctx)
         try:
-            answer_of = {trace: task.answer(trace) for trace in population.traces}
+            seen = [*population.traces, *(t for report in ctx.reports for t in report.population.traces)]
+            answer_of = await asyncio.to_thread(lambda: {trace: task.answer(trace) for trace in dict.fromkeys(seen)})
             for name, selector in selectors.items():
                 chosen = selector(population, answer_of.__getitem__, ctx.rng) if len(population) else None
-                answers[name] = {"answer": chosen, "correct": bool(task.grade(problem, chosen))}
+                answers[name] = {"answer": chosen, "correct": False}
+            given = dict.fromkeys([*answer_of.values(), *(answers[name]["answer"] for name in answers)])
+            grades = dict(zip(given, await gather(_graded(task, problem, one) for one in given), strict=True))
+            for chosen in answers.values():
+                chosen["correct"] = bool(grades[chosen["answer"]])
             found = describe(
-                population, ctx.reports, ctx.known_score, task.answer, lambda given: bool(task.grade(problem, given))
+                population, ctx.reports, ctx.known_score, answer_of.__getitem__, lambda one: bool(grades[one])
             )
+            grading = sum((getattr(grade, "cost", Cost()) for grade in grades.values()), Cost())
         except UserError:
             raise
         except Exception as cause:
@@ -151,9 +160,17 @@ async def _answered(
         "answers": answers,
         "select": select,
         "cost": cost_fields(ctx.ledger.spent),
+        "grading": grading.asdict(),
         "seconds": round(ctx.ledger.seconds, 4),
         "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
     }
+
+
+async def _graded(task: Task, problem: Problem, answer: str | None) -> Any:
+    """A task's grade; one that is not async has a thread: it may run programs, or wait for a worker."""
+    if inspect.iscoroutinefunction(task.grade):
+        return await task.grade(problem, answer)
+    return await asyncio.to_thread(task.grade, problem, answer)
 
 
 def cost_fields(spent: Mapping[str, Cost]) -> dict[str, dict[str, float]]:

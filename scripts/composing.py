@@ -25,8 +25,8 @@ from ponder.verifiers.check import acheck
 
 PACKAGE = Path(ponder.__file__).parent
 HELP = "--help lists the groups and keys; +KEY=VALUE adds a key that is not there yet"
-UNSTAMPED = ("out", "concurrency", "logger")
-"""Keys that change where and how fast a run goes, but not its rows."""
+UNSTAMPED = ("out", "concurrency", "logger", "prompt", "sandbox")
+"""Keys that do not change a run's rows; a recipe for prompts is in the model, and a sandbox in the task."""
 
 OmegaConf.register_new_resolver("embedded", lambda name: str(PACKAGE / "tasks" / "embedded" / name), replace=True)
 

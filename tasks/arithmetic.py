@@ -171,6 +171,11 @@ class Arithmetic:
             )
         return chain.gold
 
+    def solution(self, problem: Problem) -> str:
+        """The one right solution, each step with its end."""
+        chain = Chain.parse(problem.prompt)
+        return "" if chain is None else chain.solution
+
     def answer(self, trace: Trace) -> str | None:
         """The last boxed number, written with two digits at least: 7 and 07 are one answer."""
         found = _BOXED.findall(trace.text)

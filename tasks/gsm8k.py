@@ -53,6 +53,10 @@ class GSM8K:
         for index, row in enumerate(self._rows):
             yield Problem(self._id(index), row["question"])
 
+    def solution(self, problem: Problem) -> str:
+        """The data set's own solution."""
+        return str(self._rows[int(problem.id.rpartition("-")[2])]["answer"])
+
     def answer(self, trace: Trace) -> str | None:
         """The stated number without commas or trailing zeros, None if none is stated."""
         found = _BOXED.findall(trace.text) or _STATED.findall(trace.text)

@@ -21,6 +21,7 @@ from ponder.scripts.composing import made_verifier
 from ponder.scripts.run import GROUPS as NAMED
 from ponder.scripts.run import build
 from tests.scripts.command import ponder_here
+from tests.tasks.sample_rows import overrides
 
 CONF = Path(__file__).parents[1] / "conf"
 OPTIONS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
@@ -30,7 +31,6 @@ GROUPS = sorted({group for group, _ in OPTIONS})
 NEEDS = {
     ("model", "local"): ["model.path={policy}"],
     ("model", "smollm2"): ["model.path={policy}"],
-    ("task", "gsm8k"): ["task.path={questions}"],
     ("experiment", "smollm2_gsm8k"): ["model.path={policy}", "task.path={questions}"],
 }
 
@@ -62,7 +62,8 @@ def needs(group: str, option: str, folder: Path) -> list[str]:
     questions = folder / "questions.jsonl"
     questions.write_text(json.dumps({"question": "What is 1 + 1?", "answer": "#### 2"}) + "\n", encoding="utf-8")
     policy = CONF.parent / "tasks" / "embedded" / "policy"
-    return [need.format(questions=questions, policy=policy) for need in NEEDS.get((group, option), [])]
+    known = [need.format(questions=questions, policy=policy) for need in NEEDS.get((group, option), [])]
+    return known + (overrides(option) if group == "task" else [])
 
 
 def engines() -> int:
@@ -146,7 +147,7 @@ def targets(option: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 NAMED_IN_FULL = [
     path
-    for group in ("search", "verifier", "sampler", "task", "logger")
+    for group in ("search", "verifier", "sampler", "task", "logger", "sandbox")
     for path in sorted(CONF.glob(f"{group}/*.yaml"))
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Sequence
 
@@ -158,6 +159,11 @@ class TaskOracle:
     def __init__(self, task: Task, neutral: float = 0.5) -> None:
         if not (callable(getattr(task, "answer", None)) and callable(getattr(task, "grade", None))):
             raise UserError(f"verifier.task={task!r} is no task", "give it the run's own: task: ${task}")
+        if inspect.iscoroutinefunction(task.grade):
+            raise UserError(
+                f"verifier.task={type(task).__name__} is graded by a judge, and task_oracle asks none",
+                "choose a task with exact grades, or a judge as verifier: docs/generative_verifiers.md",
+            )
         self.task = task
         fraction("neutral", neutral)
         self.neutral = neutral
@@ -170,7 +176,7 @@ class TaskOracle:
     def score(self, traces: Sequence[Trace]) -> list[float]:
         """1 for a right solution, 0 for a wrong one, neutral before its end."""
         return [
-            self.neutral if trace.alive else float(self.task.grade(trace.problem, self.task.answer(trace)))
+            self.neutral if trace.alive else float(bool(self.task.grade(trace.problem, self.task.answer(trace))))
             for trace in traces
         ]
 
