@@ -122,7 +122,7 @@ def test_a_run_of_three_questions(name: str, tmp_path: Path) -> None:
         "budget.n=2",
     ]
     done = ponder_here(tmp_path, *given, *overrides(name), "task.limit=3").well()
-    assert ": 3 questions, accuracy" in done.out
+    assert ": 3 questions, accuracy" in done.err
     (rows,) = (tmp_path / "runs").glob("*/rows.jsonl")
     written = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
     assert [row["error"] for row in written] == [None] * 3
