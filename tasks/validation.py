@@ -6,7 +6,7 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-from ponder.errors import TaskError, UserError
+from ponder.errors import UserError
 from ponder.types import Problem, Step, Trace
 
 
@@ -45,31 +45,33 @@ def validate(task: Any) -> Validated:
     if len({problem.id for problem in problems}) != len(problems) or not problems:
         raise UserError(f"{name} has {'ids twice' if problems else 'no problems'}", "each problem needs its own id")
     faults, proven = list[str](), 0
-    judged = inspect.iscoroutinefunction(task.grade)
     for problem in problems:
-        if not judged and task.grade(problem, None):
-            faults.append(f"{problem.id}: no answer is graded right")
-        solution = task.solution(problem)
-        if solution is None or judged:
-            continue
-        answer = _read(task, problem, solution)
-        if answer is None or not task.grade(problem, answer):
-            faults.append(f"{problem.id}: its own solution is read as {answer!r} and graded wrong")
-        else:
-            proven += 1
+        try:
+            fault, had = _tried(task, problem)
+        except Exception as error:  # whatever a task raises is what is wrong with it
+            fault, had = f"{type(error).__name__}: {error}", True
+        if fault:
+            faults.append(f"{problem.id}: {fault}")
+        proven += had and not fault
     if faults:
         shown = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
         raise UserError(f"{name}: {shown}", "mend the row, the extraction (`answer`) or the grading (`grade`)")
     return Validated(len(problems), proven, len(problems) - proven)
 
 
-def _read(task: Any, problem: Problem, solution: str) -> str | None:
-    trace = Trace(problem, (Step(solution, why="eos"),))
-    try:
-        answer: str | None = task.answer(trace)
-    except Exception as error:
-        raise TaskError(f"{type(task).__name__}.answer: {problem.id}: {type(error).__name__}: {error}") from error
-    return answer
+def _tried(task: Any, problem: Problem) -> tuple[str, bool]:
+    """What is wrong with a problem's gold answer, empty if nothing is; and whether it has one to prove."""
+    solution = task.solution(problem)
+    if inspect.iscoroutinefunction(task.grade):  # a judge is not asked
+        return "", False
+    if task.grade(problem, None):
+        return "no answer is graded right", True
+    if solution is None:
+        return "", False
+    answer = task.answer(Trace(problem, (Step(solution, why="eos"),)))
+    if answer is None or not task.grade(problem, answer):
+        return f"its own solution is read as {answer!r} and graded wrong", True
+    return "", True
 
 
 __all__ = ["Validated", "validate"]

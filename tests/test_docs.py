@@ -61,3 +61,16 @@ def test_every_verifier_has_a_row_that_names_its_page_and_file() -> None:
         assert name in text, f"{page} does not name {name}"
         for number in re.findall(r"abs/(\d{4}\.\d{5})", paper):
             assert number in text, f"{page} does not name {number}"
+
+
+TASK = re.compile(r"^\| \[`(\w+)`\]\(([\w.]+)\) \| [^|]+ \| `(\w+\.py)` \|", re.MULTILINE)
+
+
+def test_every_task_has_a_row_that_names_its_page_and_file() -> None:
+    rows = {found[0]: found[1:] for found in TASK.findall((ROOT / "docs" / "tasks.md").read_text(encoding="utf-8"))}
+    yamls = {path.stem: path for path in (ROOT / "conf" / "task").glob("*.yaml")}
+    assert sorted(rows) == sorted(yamls)
+    for name, (page, file) in rows.items():
+        target = str(OmegaConf.select(OmegaConf.load(yamls[name]), "task._target_"))
+        assert file == f"{target.split('.')[2]}.py", name
+        assert name in (ROOT / "docs" / page).read_text(encoding="utf-8"), f"{page} does not name {name}"

@@ -1,6 +1,7 @@
 """Runs: failed questions are rows, users' mistakes stop, resuming runs what is missing, concurrency is bounded."""
 
 import asyncio
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ponder.scripts.records import search_fields
 from ponder.scripts.rows import RowFile, read_rows
 from ponder.search.best_of_n import BestOfN
 from ponder.search.select import SELECTORS
-from ponder.types import Population, Problem, Step, Trace
+from ponder.types import Cost, Population, Problem, Score, Step, Trace
 from ponder.verifiers.rule import Length
 
 
@@ -144,6 +145,59 @@ async def test_a_row_tells_the_question_and_every_selectors_answer(tmp_path: Pat
     assert row["cost"]["verifier"]["verifier_calls"] == 2
     assert row["seconds"] > 0
     assert [report["cost"].get("verifier") is None for report in row["reports"]] == [True, False]
+
+
+class Noting(Letters):
+    """Notes what it is asked to grade, and from where."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.graded: list[str | None] = []
+        self.threads: set[int] = set()
+
+    def answer(self, trace: Trace) -> str | None:
+        self.threads.add(threading.get_ident())
+        return super().answer(trace)
+
+    def grade(self, problem: Problem, answer: str | None) -> bool:
+        self.threads.add(threading.get_ident())
+        self.graded.append(answer)
+        return super().grade(problem, answer)
+
+
+async def test_an_answer_is_graded_once_and_not_in_the_loops_thread(tmp_path: Path) -> None:
+    task = Noting()
+    found = await rows(tmp_path, BestOfN(6), task, Scripted(["ab", "c", "ab"]))
+    assert sorted(map(str, task.graded)) == ["ab", "c"]
+    assert threading.get_ident() not in task.threads
+    assert [trace["correct"] for trace in found["q0"]["traces"]] == [t["answer"] == "ab" for t in found["q0"]["traces"]]
+
+
+class Judged(Letters):
+    """Graded by something that costs."""
+
+    async def grade(self, problem: Problem, answer: str | None) -> Score:  # type: ignore[override]
+        await asyncio.sleep(0)
+        return Score(float(answer == "ab"), cost=Cost(new_tokens=3))
+
+
+async def test_a_judge_grades_and_its_cost_stands_apart(tmp_path: Path) -> None:
+    found = await rows(tmp_path, BestOfN(4), Judged(2), Scripted(["ab", "c"]))
+    for row in found.values():
+        assert row["answers"]["argmax"] == {"answer": "ab", "correct": True}
+        assert row["grading"]["new_tokens"] == 2 * 3
+        assert set(row["cost"]) == {"policy", "verifier"}
+        assert row["cost"]["policy"]["new_tokens"] == 2 * (3 + 2)
+
+
+async def test_a_grade_that_fails_is_a_row_with_its_cause(tmp_path: Path) -> None:
+    class Fails(Letters):
+        def grade(self, problem: Problem, answer: str | None) -> bool:
+            raise OSError("no grader")
+
+    found = await rows(tmp_path, task=Fails(1))
+    assert found["q0"]["error"] == {"type": "TaskError", "message": "Fails: OSError: no grader"}
+    assert found["q0"]["answers"]["argmax"] == {"answer": "ab", "correct": False}
 
 
 class Odd:
