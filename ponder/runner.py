@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,12 +17,14 @@ from ponder.ledger import BudgetExhausted
 from ponder.protocols import Recorder, Strategy, Task
 from ponder.types import Answer, Cost, Population, Problem, Trace
 
+V = TypeVar("V")
 Row = dict[str, Any]
 Select = Callable[[Population, Answer, np.random.Generator], str | None]
 Describe = Callable[
     [Population, Sequence[Report], Callable[[Trace], float | None], Answer, Callable[[str | None], bool]], Row
 ]
 """What a row tells of a search: `ponder.scripts.records.search_fields`."""
+_graders = ThreadPoolExecutor(thread_name_prefix="grading")  # of their own: verifiers do not wait behind slow programs
 
 
 class Rows(Protocol):
@@ -133,7 +136,7 @@ async def _answered(
         population = await search(strategy, problem, ctx)
         try:
             seen = [*population.traces, *(t for report in ctx.reports for t in report.population.traces)]
-            answer_of = await asyncio.to_thread(lambda: {trace: task.answer(trace) for trace in dict.fromkeys(seen)})
+            answer_of = await _grading(lambda: {trace: task.answer(trace) for trace in dict.fromkeys(seen)})
             for name, selector in selectors.items():
                 chosen = selector(population, answer_of.__getitem__, ctx.rng) if len(population) else None
                 answers[name] = {"answer": chosen, "correct": False}
@@ -167,10 +170,14 @@ async def _answered(
 
 
 async def _graded(task: Task, problem: Problem, answer: str | None) -> Any:
-    """A task's grade; one that is not async has a thread: it may run programs, or wait for a worker."""
     if inspect.iscoroutinefunction(task.grade):
         return await task.grade(problem, answer)
-    return await asyncio.to_thread(task.grade, problem, answer)
+    return await _grading(lambda: task.grade(problem, answer))
+
+
+async def _grading(work: Callable[[], V]) -> V:
+    """What a task takes its time for, in a thread: it may run programs, or wait for a worker."""
+    return await asyncio.get_running_loop().run_in_executor(_graders, work)
 
 
 def cost_fields(spent: Mapping[str, Cost]) -> dict[str, dict[str, float]]:
