@@ -1,11 +1,33 @@
-"""A sandbox for programs that a model wrote."""
+r"""A sandbox for programs that a model wrote: they run here or nowhere. docs/sandbox.md says what holds them.
+
+Example:
+    sandbox = Sandbox(seconds=5)
+    sandbox.run("print(input()[::-1])", "abc").out      # "cba" and a line's end
+    sandbox.passes("def f(): return 2\nassert f() == 2")  # True
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from ponder.errors import UserError, VerifierError
 
 Ended = Literal["exited", "time", "memory", "output", "killed"]
+WARDEN = Path(__file__).with_name("warden.py")
+GRACE = 10.0
+"""Seconds that the jail may take beyond the program's own wall time, on a busy machine, before it is ended as well."""
+_turns = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -18,6 +40,7 @@ class Ran:
         out: what it wrote to standard output, cut at the limit.
         err: the same of standard error.
         seconds: wall time.
+        complete: whether it came to its last line.
     """
 
     ended: Ended
@@ -25,6 +48,7 @@ class Ran:
     out: str
     err: str
     seconds: float
+    complete: bool
 
 
 class Sandbox:
@@ -32,11 +56,11 @@ class Sandbox:
 
     Args:
         isolation: "namespaces", or "none" for a process with limits only, which is no protection.
-        seconds: of processor time, for the program and its children together.
+        seconds: of processor time, of each process; rounded to whole seconds, 1 at least.
         wall_seconds: from start to end.
-        memory_mb: of all its processes together.
+        memory_mb: of address space of each process, and of what all its processes hold together.
         disk_mb: what it may write, into a temporary folder that is deleted afterwards.
-        processes: at once, threads included.
+        processes: at once, threads included; not limited without isolation.
         output_kb: of standard output, and again of standard error.
 
     Raises:
@@ -53,15 +77,103 @@ class Sandbox:
         processes: int = 32,
         output_kb: int = 256,
     ) -> None:
-        raise NotImplementedError
+        if isolation not in ("namespaces", "none"):
+            raise UserError(f"sandbox.isolation={isolation!r} is unknown", "allowed: namespaces, none")
+        self.limits = {"seconds": seconds, "wall_seconds": wall_seconds, "memory_mb": memory_mb, "disk_mb": disk_mb}
+        self.limits |= {"processes": processes, "output_kb": output_kb}
+        for name, value in self.limits.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
+                raise UserError(f"sandbox.{name}={value!r} is out of range", "allowed: a number above 0")
+            if name not in ("seconds", "wall_seconds") and value != int(value):
+                raise UserError(f"sandbox.{name}={value!r} is out of range", "allowed: a whole number from 1")
+        if isolation == "namespaces" and (refusal := _refusal()):
+            raise UserError(
+                f"sandbox=isolated is not to be had here: {refusal}",
+                "needs Linux 5.14 with user namespaces (docs/sandbox.md); "
+                "sandbox=unsafe runs what models wrote WITHOUT isolation: in a throw-away container only",
+            )
+        self.isolation = isolation
 
     def run(self, program: str, stdin: str = "") -> Ran:
-        """Runs a program to its end, or to a limit; blocks its thread, at most one program a core at once."""
-        raise NotImplementedError
+        """Runs a program to its end, or to a limit; blocks its thread, at most one program a core at once.
+
+        Args:
+            program: its source.
+            stdin: what it can read.
+
+        Raises:
+            VerifierError: the jail itself failed.
+        """
+        with _turns:
+            mark = secrets.token_hex(16)
+            found = _jailed({"isolation": self.isolation, **self.limits}, program, stdin, mark)
+        if "refused" in found:
+            raise VerifierError(f"the sandbox could not be built: {found['refused']}")
+        complete = found.pop("mark") == mark
+        return Ran(complete=complete, **found)
 
     def passes(self, program: str) -> bool:
-        """Whether a program runs to its last line without an error.
+        """Whether a program runs to its last line without an error; an early exit with code 0 is no pass."""
+        ran = self.run(program)
+        return ran.ended == "exited" and ran.code == 0 and ran.complete
 
-        An early exit with code 0 is no pass: a mark that is drawn for this run must come after the last line.
-        """
-        raise NotImplementedError
+
+def _jailed(settings: dict[str, Any], program: str, stdin: str, mark: str) -> dict[str, Any]:
+    """What the jail tells of a program."""
+    with tempfile.TemporaryDirectory(prefix="ponder-", ignore_cleanup_errors=True) as folder:
+        binary = os.path.join(os.path.realpath(os.path.dirname(sys.executable)), os.path.basename(sys.executable))
+        prefixes = [os.path.realpath(prefix) for prefix in (sys.base_prefix, sys.prefix)]
+        job = {
+            **settings,
+            "program": program,
+            "stdin": stdin,
+            "mark": mark,
+            "folder": os.path.realpath(folder),
+            "python": binary,
+            "shown": ["/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", *prefixes],
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-B", str(WARDEN)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={"LANG": "C.UTF-8"},
+            cwd="/",
+            start_new_session=True,
+        )
+        clock = threading.Timer(settings["wall_seconds"] + GRACE, process.kill)
+        clock.daemon = True
+        clock.start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            with process.stdout, process.stderr:
+                process.stdin.write(json.dumps(job).encode() + b"\n")
+                process.stdin.flush()  # and left open: its end would end the program
+                told = process.stdout.read()
+                said = process.stderr.read()
+        except BrokenPipeError:
+            told, said = b"", b"the jail ended early"
+        finally:
+            process.kill()
+            process.wait()
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            clock.cancel()
+    if not told:
+        return {"refused": said.decode("utf-8", "replace")[-500:] or "the jail was killed"}
+    found: dict[str, Any] = json.loads(told)
+    return found
+
+
+@cache
+def _refusal() -> str:
+    """Why programs cannot be isolated here; empty if they can."""
+    if sys.platform != "linux":
+        return f"{sys.platform} has no namespaces"
+    limits = {"seconds": 10, "wall_seconds": 30, "memory_mb": 1024, "disk_mb": 1, "processes": 8, "output_kb": 1}
+    found = _jailed({"isolation": "namespaces", **limits}, "print('in')", "", "mark")
+    if "refused" in found:
+        return str(found["refused"])
+    return "" if found["out"] == "in\n" and found["mark"] == "mark" else f"a program ended with {found}"
