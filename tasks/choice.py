@@ -14,16 +14,14 @@ from __future__ import annotations
 
 import random
 import re
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from string import ascii_uppercase as LETTERS
 from typing import Any
 
-from ponder.tasks.equivalence import boxed
 from ponder.tasks.loading import Fields, Row, first, rows
-from ponder.tasks.thoughts import outside
+from ponder.tasks.statement import statement
 from ponder.types import Problem, Trace
 
 PROMPT = """Answer the following multiple choice question. The last line of your response should be of the following \
@@ -34,8 +32,6 @@ format: 'Answer: $LETTER' (without quotes) where LETTER is one of {letters}. Thi
 {options}"""
 
 META = ("category", "subject", "level", "lang")
-_LONGEST = 1000  # characters of a statement that are read
-_MARK = re.compile(r"\banswer[ \t*_]*[:\uff1a]|\\boxed\{", re.IGNORECASE)
 _LETTER = re.compile(r"(?:[\s*_$`\"'({\[]|\\(?:text|textbf|mathbf|mathrm)\s*\{|\\[(\[])*([A-Za-z])(?![^\W_]|['\u2019])")
 _CLOSERS = re.compile(r"(?:[\s*_$`\"')}\]]|\\[)\]])*")
 _ANOTHER = re.compile(r"\W*(?:(?:and|or)\b|[,/&;])\W*[A-Za-z]\b", re.IGNORECASE)
@@ -116,18 +112,7 @@ def stated(text: str) -> str | None:
     What follows the letter is nothing, or a bracket, a full stop or a colon and then the option's text. The last
     statement decides, also if it has no letter, or several: a letter that merely stands in the text is no answer.
     """
-    said = outside(text)
-    marks = deque(_MARK.finditer(said), maxlen=1)
-    if not marks:
-        return None
-    statement = said[marks[0].start() : marks[0].end() + _LONGEST]
-    if statement.startswith("\\"):
-        return _letter(boxed(statement) or "")
-    return _letter(statement[len(marks[0][0]) :].partition("\n")[0])
-
-
-def _letter(content: str) -> str | None:
-    found = _LETTER.match(content)
+    found = _LETTER.match(content := statement(text) or "")
     if found is None:
         return None
     rest = content[found.end() :]

@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from pathlib import Path
+from string import ascii_uppercase as LETTERS
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ponder.errors import UserError
-from ponder.tasks.choice import LETTERS, Item, MultipleChoice, choice, stated
+from ponder.tasks.choice import Item, MultipleChoice, choice, stated
 from ponder.tasks.gpqa import ANSWERS, gpqa
 from ponder.tasks.mmlu_pro import mmlu_pro
 from ponder.types import Problem, Step, Trace
@@ -141,7 +142,8 @@ def test_the_prompt_is_that_of_simple_evals() -> None:
     assert problem == Problem(
         "choice-capital-1",
         "Answer the following multiple choice question. The last line of your response should be of the following "
-        "format: 'Answer: $LETTER' (without quotes) where LETTER is one of ABC. Think step by step before answering.\n\n"
+        "format: 'Answer: $LETTER' (without quotes) where LETTER is one of ABC. Think step by step before "
+        "answering.\n\n"
         "What is the capital of Australia?\n\nA) Sydney\nB) Canberra\nC) Perth",
     )
     assert problem.meta == {"category": "geography"}

@@ -1,0 +1,32 @@
+r"""What a solution states as its answer: behind its last "Answer:" or in its last \boxed{...}, outside thoughts."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+
+from ponder.tasks.equivalence import boxed
+
+LONGEST = 1000
+"""Characters of a statement that are read."""
+_MARK = re.compile(r"\banswer[ \t*_]*[:\uff1a]|\\boxed\{", re.IGNORECASE)
+
+
+def statement(text: str) -> str | None:
+    r"""What is stated last, outside thoughts: the rest of the line behind "Answer:", or what \boxed{...} holds.
+
+    Returns:
+        The statement, which may be empty; None if there is none, or if the last box is never closed.
+    """
+    said = outside(text)
+    marks = deque(_MARK.finditer(said), maxlen=1)
+    if not marks:
+        return None
+    mark = marks[0][0]
+    stated = said[marks[0].start() : marks[0].end() + LONGEST]
+    return boxed(stated) if mark.startswith("\\") else stated[len(mark) :].partition("\n")[0]
+
+
+def outside(text: str) -> str:
+    """What stands outside `<think>...</think>`: after the last one's end, and before one that is never closed."""
+    return text.rpartition("</think>")[2].partition("<think>")[0]
