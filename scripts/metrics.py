@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from math import comb, isnan
+from math import ceil, comb, isnan
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -99,6 +99,27 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     if not 0 <= c <= n:
         raise ValueError(f"c={c} right samples: c must lie in 0..n={n}")
     return 1.0 if n - c < k else float(1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1)))
+
+
+def g_pass_at_k(n: int, c: int, k: int, threshold: float) -> float:
+    """Probability that of k samples at least a share of `threshold`, and one at least, are right.
+
+    A hypergeometric tail (Liu et al. 2024, "Are Your LLMs Capable of Stable Reasoning?", arXiv:2412.13147). Threshold 0
+    is pass@k, threshold 1 asks that all be right.
+
+    Raises:
+        ValueError: unless 0 <= c <= n, 1 <= k <= n and 0 <= threshold <= 1.
+    """
+    _check(n, k)
+    if not (0 <= c <= n and 0.0 <= threshold <= 1.0):
+        raise ValueError(f"c={c}, threshold={threshold}: c must lie in 0..n={n}, the threshold in [0, 1]")
+    least = max(1, ceil(round(k * threshold, 9)))
+    return sum(comb(c, right) * comb(n - c, k - right) for right in range(least, k + 1)) / comb(n, k)
+
+
+def mean_g_pass_at_k(n: int, c: int, k: int) -> float:
+    """G-pass@k averaged over thresholds from a half to all (mG-pass@k of the same paper); 0 for k=1."""
+    return 2.0 / k * sum(g_pass_at_k(n, c, k, right / k) for right in range(ceil(k / 2) + 1, k + 1))
 
 
 def best_of_k(pool: Pool, k: int) -> Expectation:

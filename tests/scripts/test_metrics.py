@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ponder.scripts.metrics import Pool, best_of_k, mean_interval, paired, pass_at_k, vote_at_k, wilson
+from ponder.scripts.metrics import (
+    Pool,
+    best_of_k,
+    g_pass_at_k,
+    mean_g_pass_at_k,
+    mean_interval,
+    paired,
+    pass_at_k,
+    vote_at_k,
+    wilson,
+)
 
 Sample = tuple[str | None, float]
 
@@ -171,3 +181,21 @@ def test_sign_flip() -> None:
     assert paired({1: [0.5]}, {1: [0.0]}) == (0.5, -1.0, 1.0, 1.0, 1, "sign-flip")
     with pytest.raises(ValueError, match="no problem in common"):
         paired({1: [1.0]}, {2: [1.0]})
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 7), st.data())
+def test_g_pass_at_k_counts_subsets(n: int, data: st.DataObject) -> None:
+    c, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
+    right = [i < c for i in range(n)]
+    for threshold in (0.0, 0.3, 0.5, 0.75, 1.0):
+        hits = [sum(chosen) >= max(1, threshold * k - 1e-9) for chosen in combinations(right, k)]
+        assert g_pass_at_k(n, c, k, threshold) == pytest.approx(sum(hits) / comb(n, k))
+    assert g_pass_at_k(n, c, k, 0.0) == pytest.approx(pass_at_k(n, c, k))
+    assert 0.0 <= mean_g_pass_at_k(n, c, k) <= g_pass_at_k(n, c, k, 0.5) + 1e-12
+
+
+@pytest.mark.parametrize(("n", "c", "k", "threshold"), [(3, 4, 1, 0.5), (3, 1, 4, 0.5), (3, 1, 1, 1.5), (3, 1, 0, 0.5)])
+def test_g_pass_at_k_refuses_what_cannot_be(n: int, c: int, k: int, threshold: float) -> None:
+    with pytest.raises(ValueError, match=r"must lie|k="):
+        g_pass_at_k(n, c, k, threshold)
