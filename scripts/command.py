@@ -14,7 +14,7 @@ from ponder.errors import UserError
 def arguments(
     name: str, argv: Sequence[str], defaults: Mapping[str, str], choices: Mapping[str, Sequence[str]]
 ) -> tuple[list[str], dict[str, str]]:
-    """Folders and options; a folder's name may hold "=" (sweeps make such).
+    """Folders or files (- is standard input) and options; a folder's name may hold "=" (sweeps make such).
 
     Args:
         name: the command.
@@ -35,7 +35,7 @@ def arguments(
                     f"{key}={value}: unknown value {value!r}", f"allowed for {key}: {', '.join(choices[key])}"
                 )
             options[key] = value
-        elif Path(argument).exists() or not (equals or argument.startswith("-")):
+        elif argument == "-" or Path(argument).exists() or not (equals or argument.startswith("-")):
             dirs.append(argument)
         else:
             raise UserError(f"unknown key {key!r} in {argument!r}", f"allowed keys: {', '.join(defaults)}")

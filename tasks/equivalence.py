@@ -45,6 +45,7 @@ _WRAPPED = re.compile(r"\$\$(.*)\$\$|\$(.*)\$|\\\((.*)\\\)|\\\[(.*)\\\]", re.DOT
 _WORDS = re.compile(r"(?!infinity$)[^\W\d_]{3,}(?:[ '][^\W\d_]+)*", re.IGNORECASE)  # not a product of variables
 _TEXT = re.compile(r"\\(?:text|textbf|textit|mbox|mathrm|mathbf)\s*\{([^{}]*)\}")
 _PERCENT = re.compile(r"\s*(?:\\?%|\b(?:percent|percentage|pct)\b)")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # an escaped brace is part of what is boxed
 _lock = threading.Lock()
 _turns = threading.BoundedSemaphore(WORKERS)
 _pool: Any = None
@@ -90,6 +91,19 @@ def key(answer: str) -> str:
     return text if not text or _WORDS.fullmatch(text) else _worked(_key, (text,), otherwise=text)
 
 
+@lru_cache(maxsize=100_000)
+def extracted_equal(
+    gold: str, given: str, match_types: tuple[str, ...], precision: int, strict: bool, allow_set_relation_comp: bool
+) -> bool:
+    """Whether what Math-Verify extracts from two texts is equal to Math-Verify, in a worker; arguments as its own.
+
+    Raises:
+        TaskError: no worker could be started.
+    """
+    given_ = (gold, given, match_types, precision, strict, allow_set_relation_comp)
+    return _worked(_extracted_equal, given_, otherwise=False)
+
+
 def boxed(text: str) -> str | None:
     r"""What stands in the last \boxed{...} of a text; None if there is none, or if it is never closed."""
     start = text.rfind(r"\boxed{")
@@ -97,11 +111,10 @@ def boxed(text: str) -> str | None:
         return None
     start += len(r"\boxed{")
     depth = 1
-    for place in range(start, len(text)):
-        if text[place] in "{}" and (len(text[:place]) - len(text[:place].rstrip("\\"))) % 2 == 0:
-            depth += 1 if text[place] == "{" else -1
-            if depth == 0:
-                return text[start:place].strip()
+    for brace in _BRACE.finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
+        if depth == 0:
+            return text[start : brace.start()].strip()
     return None
 
 
@@ -148,7 +161,7 @@ def _written(number: Fraction) -> str:
     return f"{'- ' if number < 0 else ''}\\frac{{{abs(number.numerator)}}}{{{number.denominator}}}"
 
 
-def _worked(work: Callable[..., V], given: tuple[str, ...], otherwise: V) -> V:
+def _worked(work: Callable[..., V], given: tuple[Any, ...], otherwise: V) -> V:
     """What a worker makes of it; `otherwise` if it takes too long or dies over it."""
     from pebble import ProcessExpired
 
@@ -217,6 +230,29 @@ def _equal(gold: str, given: str) -> bool:
         numbers = isinstance(one, Number) and isinstance(other, Number)
         return not numbers or one == other or bool(abs(one - other) * 10**5 <= abs(one))
     except Exception:  # sympy's, of many kinds: what cannot be compared is not equal
+        return False
+
+
+def _extracted_equal(
+    gold: str, given: str, match_types: tuple[str, ...], precision: int, strict: bool, allow_set_relation_comp: bool
+) -> bool:
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
+
+    kinds = {"latex": LatexExtractionConfig, "expr": ExprExtractionConfig}
+    looked_for = [kinds[name]() for name in match_types]
+    try:
+        one, other = (parse(text, looked_for, parsing_timeout=None) for text in (gold, given))
+        return bool(
+            verify(
+                one,
+                other,
+                float_rounding=precision,
+                strict=strict,
+                allow_set_relation_comp=allow_set_relation_comp,
+                timeout_seconds=None,
+            )
+        )
+    except Exception:  # sympy's, of many kinds
         return False
 
 
