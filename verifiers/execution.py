@@ -62,6 +62,8 @@ class Sandbox:
         disk_mb: what it may write, into a temporary folder that is deleted afterwards.
         processes: at once, threads included; not limited without isolation.
         output_kb: of standard output, and again of standard error.
+        packages: whether programs can import what is installed beside ponder; else the standard library alone, so that
+            a verdict does not depend on the environment.
 
     Raises:
         UserError: a limit out of range; or the kernel gives no isolation, and it was asked for.
@@ -76,6 +78,7 @@ class Sandbox:
         disk_mb: int = 64,
         processes: int = 32,
         output_kb: int = 256,
+        packages: bool = False,
     ) -> None:
         if isolation not in ("namespaces", "none"):
             raise UserError(f"sandbox.isolation={isolation!r} is unknown", "allowed: namespaces, none")
@@ -93,6 +96,7 @@ class Sandbox:
                 "sandbox=unsafe runs what models wrote WITHOUT isolation: in a throw-away container only",
             )
         self.isolation = isolation
+        self.packages = packages
 
     def run(self, program: str, stdin: str = "") -> Ran:
         """Runs a program to its end, or to a limit; blocks its thread, at most one program a core at once.
@@ -106,7 +110,9 @@ class Sandbox:
         """
         with _turns:
             mark = secrets.token_hex(16)
-            found = _jailed({"isolation": self.isolation, **self.limits}, program, stdin, mark)
+            found = _jailed(
+                {"isolation": self.isolation, "packages": self.packages, **self.limits}, program, stdin, mark
+            )
         if "refused" in found:
             raise VerifierError(f"the sandbox could not be built: {found['refused']}")
         complete = found.pop("mark") == mark
@@ -121,17 +127,18 @@ class Sandbox:
 def _jailed(settings: dict[str, Any], program: str, stdin: str, mark: str) -> dict[str, Any]:
     """What the jail tells of a program."""
     with tempfile.TemporaryDirectory(prefix="ponder-", ignore_cleanup_errors=True) as folder:
-        binary = os.path.join(os.path.realpath(os.path.dirname(sys.executable)), os.path.basename(sys.executable))
-        prefixes = [os.path.realpath(prefix) for prefix in (sys.base_prefix, sys.prefix)]
+        python = sys.executable if settings["packages"] else getattr(sys, "_base_executable", sys.executable)
+        prefixes = [sys.base_prefix, *([sys.prefix] if settings["packages"] else [])]
         job = {
             **settings,
             "program": program,
             "stdin": stdin,
             "mark": mark,
             "folder": os.path.realpath(folder),
-            "python": binary,
-            "shown": ["/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", *prefixes],
+            "python": os.path.join(os.path.realpath(os.path.dirname(python)), os.path.basename(python)),
+            "shown": ["/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime"],
         }
+        job["shown"] += map(os.path.realpath, prefixes)
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-B", str(WARDEN)],
             stdin=subprocess.PIPE,
@@ -172,7 +179,15 @@ def _refusal() -> str:
     """Why programs cannot be isolated here; empty if they can."""
     if sys.platform != "linux":
         return f"{sys.platform} has no namespaces"
-    limits = {"seconds": 10, "wall_seconds": 30, "memory_mb": 1024, "disk_mb": 1, "processes": 8, "output_kb": 1}
+    limits = {
+        "packages": False,
+        "seconds": 10,
+        "wall_seconds": 30,
+        "memory_mb": 1024,
+        "disk_mb": 1,
+        "processes": 8,
+        "output_kb": 1,
+    }
     found = _jailed({"isolation": "namespaces", **limits}, "print('in')", "", "mark")
     if "refused" in found:
         return str(found["refused"])

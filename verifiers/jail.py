@@ -57,11 +57,13 @@ FORBIDDEN = {  # memory that no limit counts, other processes, the kernel's keys
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 STUB = """\
-import os as _os
+import builtins as _b, os as _os, sys as _sys
+_b.exit = _b.quit = _sys.exit  # without site there are none
 def _program(path, read=_os.read, write=_os.write, fds=(3, 4)):
     with open(path, encoding="utf-8") as file:
         source = file.read()
-    del globals()["_program"], globals()["_os"]
+    for name in ("_program", "_b", "_os", "_sys"):
+        del globals()[name]
     exec(compile(source, path, "exec"), globals())
     write(fds[1], read(fds[0], 64))
 _program("program.py")
@@ -204,7 +206,8 @@ def become_program(job: dict[str, Any], fds: list[int]) -> None:
         signal.signal(number, signal.SIG_DFL)
     limit(job)
     confine(isolated)
-    os.execve(job["python"], [job["python"], "-s", "-P", "-B", "-c", stub], environment)
+    flags = ["-s", "-P", "-B", *([] if job["packages"] else ["-S"])]
+    os.execve(job["python"], [job["python"], *flags, "-c", stub], environment)
 
 
 def keeper(job: dict[str, Any], fds: list[int], told: int, go: int) -> int:

@@ -145,7 +145,6 @@ def test_a_good_program_runs(sandbox: Sandbox) -> None:
         "import multiprocessing\nwith multiprocessing.get_context('fork').Pool(2) as p: assert p.map(abs, [-1]) == [1]",
         "import subprocess\nassert subprocess.run(['ls', '/tmp'], capture_output=True).returncode == 0",
         "import threading\nt = threading.Thread(target=print)\nt.start()\nt.join()",
-        "import numpy\nassert numpy.eye(2).sum() == 2",
         "import hashlib, math, random, re, typing, collections, itertools, datetime, zoneinfo",
         "import pickle\nclass A: pass\nassert isinstance(pickle.loads(pickle.dumps(A())), A)",
         "import dataclasses\n@dataclasses.dataclass\nclass A:\n    x: int\nassert A(1).x == 1",
@@ -153,6 +152,8 @@ def test_a_good_program_runs(sandbox: Sandbox) -> None:
         "print('x' * 30000)",
         "import sys\nassert sys.stdin.read() == ''",
         "_os = 1\nread = 2\nsource = 3",
+        "assert set(globals()) == {'__name__', '__doc__', '__package__', '__loader__', '__spec__', '__builtins__'}"
+        " | {'__annotations__'}",
     ],
 )
 def test_what_a_script_may_do(program: str, sandbox: Sandbox) -> None:
@@ -178,6 +179,12 @@ def test_what_a_script_may_do(program: str, sandbox: Sandbox) -> None:
 )
 def test_what_is_no_pass(program: str, sandbox: Sandbox) -> None:
     assert sandbox.passes(program) == (program == "")
+
+
+def test_packages_of_the_environment_are_an_option(sandbox: Sandbox) -> None:
+    program = "import numpy\nassert numpy.eye(2).sum() == 2"
+    assert "ModuleNotFoundError" in sandbox.run(program).err
+    assert Sandbox(**{**QUICK, "memory_mb": 1024}, packages=True).passes(program)
 
 
 def test_a_program_finds_nothing_of_the_one_before(sandbox: Sandbox) -> None:
@@ -248,7 +255,7 @@ def test_it_needs_no_root(sandbox: Sandbox, tmp_path: Path) -> None:
             shutil.copy(execution.WARDEN.with_name(name), folder)
         job = {"isolation": "namespaces", **QUICK, "processes": 8, "program": FORKS, "stdin": "", "mark": "m"}
         shown = ["/usr", "/bin", "/lib", "/lib64"]
-        job |= {"folder": folder, "python": os.path.realpath(python), "shown": shown}
+        job |= {"packages": False, "folder": folder, "python": os.path.realpath(python), "shown": shown}
         with subprocess.Popen(
             [python, "-I", "-S", "-B", f"{folder}/warden.py"],
             user=65534,
