@@ -108,7 +108,7 @@ def check_verifiers(verifiers: Mapping[str, Any]) -> None:
 
 
 def check_judges(verifiers: Mapping[str, Any], config: DictConfig, choices: Mapping[str, str]) -> None:
-    """Refuses a verifier that asks in words if the model it asks follows no instructions.
+    """Refuses a verifier, or a task with a judge, that asks in words if the model it asks follows no instructions.
 
     Args:
         verifiers: by the key that they have in the configuration.
@@ -125,7 +125,7 @@ def check_judges(verifiers: Mapping[str, Any], config: DictConfig, choices: Mapp
                 f"{key}={choices.get(key, type(part).__name__)} asks a model in words; "
                 f"model={choices.get('model')} follows no instructions",
                 "model=smollm2 or model=local model.path=DIR; or a judge of its own: "
-                f"'{key}.judge={{_target_:ponder.samplers.vllm_engine.VLLMSampler,model:DIR}}'",
+                f"'{key}.judge{'.sampler' if key == 'task' else ''}={{_target_:ponder.samplers.vllm_engine.VLLMSampler,model:DIR}}'",
             )
 
 

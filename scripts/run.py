@@ -76,7 +76,7 @@ def build(config: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
         run_budget=run_budget,
     )
     _check_asked(strategy, setup, config, choices)
-    named = {"verifier": verifier, **{f"verifiers.{role}": part for role, part in further.items()}}
+    named = {"task": task, "verifier": verifier, **{f"verifiers.{role}": part for role, part in further.items()}}
     check_judges(named, config, choices)
     check_verifiers(setup.verifiers)
     hashed = digest(plain)

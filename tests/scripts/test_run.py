@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.scripts.command import by_problem, ponder, ponder_here, rows, runs, user_folder
+from tests.tasks.sample_rows import overrides
 
 SCRIPTED = "debug=scripted"
 
@@ -179,3 +180,8 @@ def test_a_model_that_follows_no_instructions_is_not_asked_in_words(search: str,
     pytest.importorskip("vllm")
     ponder_here(tmp_path, f"search={search}", "verifier=constant").refused(search, "model=embedded", "roles.judge")
     ponder_here(tmp_path, f"search={search}", "sampler=scripted", "verifier=constant", "task.limit=2").well()
+
+
+def test_a_task_with_a_judge_refuses_a_model_that_cannot_judge(tmp_path: Path) -> None:
+    given = ["task=open_ended", *overrides("open_ended"), "verifier=constant"]
+    ponder_here(tmp_path, *given).refused("task=open_ended asks a model in words", "'task.judge.sampler=")
