@@ -14,19 +14,17 @@ solution that comes with it. `ponder-bench processbench verifier=NAME` runs it.
 
 from __future__ import annotations
 
-import gzip
-import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from ponder.errors import UserError
+from ponder.tasks.loading import Fields, Row, first, rows
 from ponder.types import Problem, Step, Trace
 
+HUB = ("Qwen/ProcessBench",)
 SPLITS = ("gsm8k", "math", "olympiadbench", "omnimath")
 
 
@@ -35,7 +33,7 @@ class ProcessBench:
     """The rows of ProcessBench, from the hub or from a file.
 
     Args:
-        path: a jsonl file (also .gz); None loads the data set Qwen/ProcessBench with the package datasets.
+        path: jsonl, jsonl.gz or parquet; None loads the data set Qwen/ProcessBench with the package datasets.
         limit: how many rows, drawn by the seed, of each split as many as of the others as far as there are; None for
             all. A larger limit keeps the rows of a smaller one.
         seed: of the draw.
@@ -49,8 +47,7 @@ class ProcessBench:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.limit is not None and (isinstance(self.limit, bool) or self.limit < 1):
-            raise UserError(f"limit={self.limit} is out of range", "allowed: a whole number from 1, or null for all")
+        first(self.limit, "limit")
 
     def problems(self) -> Iterator[Problem]:
         """The problems in the data set's order; `meta` has the split and who wrote the solution."""
@@ -75,11 +72,12 @@ class ProcessBench:
         return False
 
     @cached_property
-    def _rows(self) -> Mapping[str, dict[str, Any]]:
-        rows = _from_hub() if self.path is None else _from_file(Path(self.path))
-        found = {str(row["id"]): row for row in rows}
-        if len(found) < len(rows) or not rows:
-            raise UserError(f"path={self.path} has {'rows of one id' if rows else 'no rows'}", "each needs its own id")
+    def _rows(self) -> Mapping[str, Row]:
+        if self.path is None:
+            parts = [(split, _read(None, split)) for split in SPLITS]
+            found = {str(row["id"]): {**row, "split": split} for split, part in parts for row in part}
+        else:
+            found = {str(row["id"]): {"split": _split(row), **row} for row in _read(self.path)}
         kept = set(_drawn(found, self.limit, self.seed))
         return {id_: row for id_, row in found.items() if id_ in kept}
 
@@ -95,39 +93,19 @@ def _drawn(rows: Mapping[str, Mapping[str, Any]], limit: int | None, seed: int) 
     return sorted(shuffled, key=place.__getitem__)[:limit]
 
 
-def _from_hub() -> list[dict[str, Any]]:
-    try:
-        from datasets import load_dataset
-
-        return [{**row, "split": split} for split in SPLITS for row in load_dataset("Qwen/ProcessBench", split=split)]
-    except Exception as error:
-        raise UserError(
-            f"path is null, and Qwen/ProcessBench could not be loaded: {type(error).__name__}: {error}",
-            "pip install datasets and allow the network, or set path to a jsonl file",
-        ) from error
+def _read(path: str | None, split: str = "test") -> list[Row]:
+    fields: Fields = {"id": (str, int), "problem": str, "steps": list, "label": int}
+    return rows(path, fields, hub=HUB, split=split, id_field="id", check=_check, key="path")
 
 
-def _from_file(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        raise UserError(f"path={path} is no file", "allowed: a jsonl file (also .gz), or null for the hub")
-    read = gzip.open if path.suffix == ".gz" else open
-    with read(path, "rt", encoding="utf-8") as lines:
-        return [_row(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+def _check(row: Row) -> None:
+    steps, label = row["steps"], row["label"]
+    if not steps or not all(isinstance(step, str) for step in steps):
+        raise ValueError("steps are texts, at least one")
+    if not -1 <= label < len(steps):
+        raise ValueError(f"label={label} is neither a step of {len(steps)}, from 0, nor -1")
 
 
-def _row(line: str, where: str) -> dict[str, Any]:
-    """A row, its split told by its id if it has none."""
-    try:
-        row = json.loads(line)
-        row.setdefault("split", str(row["id"]).rpartition("-")[0])
-        steps, label = row["steps"], row["label"]
-        if not (steps and all(isinstance(step, str) for step in steps) and isinstance(row["problem"], str)):
-            raise ValueError("problem is a text, and steps are texts")
-        if isinstance(label, bool) or not isinstance(label, int) or not -1 <= label < len(steps):
-            raise ValueError(f"label={label} is neither a step of {len(steps)}, from 0, nor -1")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"path: {where} is no row of ProcessBench: {type(error).__name__}: {error}",
-            "each line needs id, problem, steps and label",
-        ) from error
-    return row  # type: ignore[no-any-return]
+def _split(row: Row) -> str:
+    """The split that a row of a file is of: its id tells, gsm8k-0."""
+    return str(row["id"]).rpartition("-")[0]

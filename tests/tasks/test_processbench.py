@@ -74,7 +74,7 @@ def test_a_limit_draws_the_same_number_of_each_split(tmp_path: Path) -> None:
         (json.dumps({**row("a-1"), "label": None}), "label=None"),
         (json.dumps(row("a-1", steps=())), "steps are texts"),
         (json.dumps({**row("a-1"), "steps": [1]}), "steps are texts"),
-        (json.dumps(row("gsm8k-0")), "rows of one id"),
+        (json.dumps(row("gsm8k-0")), "rows.jsonl:2: id .gsm8k-0. is that of line 1"),
     ],
 )
 def test_a_wrong_row_is_named(tmp_path: Path, line: str, words: str) -> None:
@@ -113,7 +113,7 @@ def test_the_hub_is_asked_without_a_path(monkeypatch: pytest.MonkeyPatch) -> Non
         raise ConnectionError("no network")
 
     monkeypatch.setattr(datasets, "load_dataset", fails)
-    with pytest.raises(UserError, match="set path to a jsonl file"):
+    with pytest.raises(UserError, match="set path to a file"):
         list(ProcessBench().problems())
 
 
