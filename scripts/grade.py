@@ -88,7 +88,7 @@ def _work(argv: Sequence[str]) -> None:
     files, given = arguments("ponder-grade", argv, dict.fromkeys(FLAGS, "false"), choices)
     if len(files) != 1:
         raise UserError(f"{len(files)} files given", "name one: ponder-grade FILE")
-    default = Options(**{name: given[name] == "true" for name in FLAGS})
+    default = Options.of({name: given[name] == "true" for name in FLAGS})
     for row in graded(pairs(_lines(files[0]), files[0], default)):
         sys.stdout.write(json.dumps(row) + "\n")
 

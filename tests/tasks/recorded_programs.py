@@ -19,8 +19,6 @@ from ponder.types import Step, Trace
 from ponder.verifiers.execution import Sandbox
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "humaneval_codegen16b_n100.jsonl.gz"
-DISAGREEMENTS: dict[tuple[str, int], str] = {}
-"""Samples that we grade otherwise than recorded, by problem and place, each with its reason."""
 
 
 @dataclass(frozen=True)
