@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from ponder.errors import UserError
 Row = dict[str, Any]
 Fields = Mapping[str, type | tuple[type, ...]]
 
+_HALF = re.compile("[\ud800-\udfff]")
 _ENDINGS = (".jsonl", ".jsonl.gz", ".json.gz", ".parquet")
 
 
@@ -55,10 +58,10 @@ def rows(
             if check is not None:
                 check(row)
         except ValueError as error:
-            raise UserError(f"{key}: {where}{number}: {error}", f"each row needs {_named(fields)}") from error
+            raise UserError(f"{key}: {where}{number}: {error}", _needed(fields)) from error
         kept.append(row)
     if not kept:
-        raise UserError(f"{key}={path} has no rows", f"allowed: one row a line, each with {_named(fields)}")
+        raise UserError(f"{key}={path} has no rows", f"allowed: one row a line; {_needed(fields)}")
     return kept
 
 
@@ -74,6 +77,8 @@ def _checked(row: Any, fields: Fields) -> None:
             raise ValueError(f"{name}={value!r} is a {type(value).__name__}, not {_or(kinds)}")
         if isinstance(value, str) and str in allowed and not value.strip():
             raise ValueError(f"{name} is empty")
+        if isinstance(value, str) and _HALF.search(value):
+            raise ValueError(f"{name} is no text: it has half a character, from \\ud800 to \\udfff")
 
 
 def _from_file(path: Path, key: str) -> Iterator[tuple[int, Any]]:
@@ -85,15 +90,17 @@ def _from_file(path: Path, key: str) -> Iterator[tuple[int, Any]]:
         return
     read = gzip.open if path.suffix == ".gz" else open
     try:
-        with read(path, "rt", encoding="utf-8") as lines:
+        with read(path, "rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
                     continue
                 try:
-                    yield number, json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise UserError(f"{key}: {path}:{number} is no JSON: {error}", "one object a line") from error
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+                    yield number, json.loads(line.decode("utf-8-sig"))
+                except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or a number beyond all limits
+                    raise UserError(
+                        f"{key}: {path}:{number} is no JSON: {error}", "one object a line, UTF-8"
+                    ) from error
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{key}={path} cannot be read: {error}", f"allowed: {', '.join(_ENDINGS)}") from error
 
 
@@ -134,10 +141,9 @@ def first(limit: int | None, key: str = "task.limit") -> int | None:
     return limit
 
 
-def _named(fields: Fields) -> str:
-    return ", ".join(
-        f"{name} ({_or(kinds if isinstance(kinds, tuple) else (kinds,))})" for name, kinds in fields.items()
-    )
+def _needed(fields: Fields) -> str:
+    named = ", ".join(f"{name} ({_or(kinds)})" for name, kinds in fields.items())
+    return f"each row needs {named}" if named else "mend the row, or leave it out"
 
 
 def _or(kinds: type | tuple[type, ...]) -> str:
