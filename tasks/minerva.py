@@ -5,10 +5,10 @@ One row (this one is made up; the hub's rows have these fields):
     {"question": "A 2.0 kg block slides down a ramp ... What is its speed in m/s, to two significant figures?",
      "answer": "4.4"}
 
-OCWCourses, from "Solving Quantitative Reasoning Problems with Language Models" (arXiv 2206.14858). There a number is
-right up to a tolerance, and an expression if sympy simplifies the difference to 0, after units and spacing are taken
-off. Ours: numbers within `tolerance`, whose default is that of Qwen2.5-Math's evaluation (arXiv 2409.12122, grader.py),
-and else math-verify. Gold answers write 4.5e33; so may solutions.
+OCWCourses, from "Solving Quantitative Reasoning Problems with Language Models" (arXiv 2206.14858), which normalises an
+answer, units and spacing taken off, and asks sympy whether the difference is 0. Ours: numbers within `tolerance`, whose
+default is that of Qwen2.5-Math's evaluation (arXiv 2409.12122, grader.py), and else math-verify. Gold answers write
+4.5e33; so may solutions.
 """
 
 from __future__ import annotations
