@@ -46,7 +46,7 @@ should strictly follow the format of the output/answer in that example.
 
 _NUMBERS = re.compile(r"[-+*/(). \d]*", re.ASCII)
 _LISTS = re.compile(r"[-+A-Z_\d\[\](),.'\"\s]*", re.ASCII)  # no lower case: no name of Python is in reach
-_WORDS = "(?:[a-zA-MPRT-Z]|sin|cos|tan|sec|csc|cot|a?sinh|a?cosh|a?tanh|asin|acos|atan|exp|log|ln|sqrt|Abs|pi)"
+_WORDS = "(?:[a-zA-MPRT-Z]|sin|cos|tan|sec|csc|cot|a?sinh|a?cosh|a?tanh|asin|acos|atan|exp|log|ln|sqrt|Abs|pi|Integral)"
 _FORMULA = re.compile(rf"(?:(?<![A-Za-z_.]){_WORDS}(?![A-Za-z_])|[-+*/^().,=\d\s])*", re.ASCII)
 _ANY = re.compile(r".*", re.DOTALL)
 

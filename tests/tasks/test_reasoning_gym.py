@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -97,9 +99,7 @@ def test_a_configuration_reaches_the_data_set() -> None:
 
 def test_a_generator_with_chance_of_its_own_draws_alike() -> None:
     """list_functions draws from the process's own source and by the hash seed, too."""
-    first, second = (list(ReasoningGym("list_functions", limit=4).problems()) for _ in range(2))
-    assert first == second
-    assert first[:2] == list(ReasoningGym("list_functions", limit=2).problems())
+    assert list(ReasoningGym("list_functions", 4).problems())[:2] == list(ReasoningGym("list_functions", 2).problems())
 
 
 def test_users_mistakes_are_named() -> None:
@@ -161,12 +161,11 @@ def test_the_library_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 HOSTILE = ["", "\udcff", "9" * 10**6, "[" * 10**5, "nan", "inf", "1e999", "{}", "__import__('os').abort()", "1/0"]
 
 
-def test_hostile_answers_are_wrong_and_workers_live(sandbox: Sandbox) -> None:
-    for name in ("leg_counting", "complex_arithmetic", "boxnet", "spiral_matrix"):
-        task = ReasoningGym(name, limit=1, sandbox=sandbox)
+def test_hostile_answers_are_wrong_and_workers_live() -> None:
+    for name in ("leg_counting", "complex_arithmetic"):
+        task = ReasoningGym(name, limit=1)
         (problem,) = task.problems()
-        given = HOSTILE if name not in EVALUATES else HOSTILE[2:4]
-        assert [answer[:9] for answer in given if task.grade(problem, answer)] == [], name
+        assert [answer[:9] for answer in HOSTILE if task.grade(problem, answer)] == [], name
 
 
 def test_nothing_is_evaluated_in_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,8 +182,8 @@ def test_nothing_is_evaluated_in_a_worker(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_countdown_is_scored_in_the_sandbox(sandbox: Sandbox) -> None:
-    task = ReasoningGym("countdown", limit=2, sandbox=sandbox)
-    assert validate(task).proven == 2
+    task = ReasoningGym("countdown", limit=1, sandbox=sandbox)
+    assert validate(task).proven == 1
     problem = next(task.problems())
     assert task.score(problem, "1 + 1") == 0.05
     assert not task.grade(problem, "print(1) or 24")
@@ -240,8 +239,7 @@ def test_every_data_set_proves_its_gold_answers(name: str, sandbox: Sandbox) -> 
     assert list(again.problems()) == list(task.problems())[:2]
     problem = next(task.problems())
     assert not task.grade(problem, "I do not know.")
-    if name not in EVALUATES:
-        assert not any(task.grade(problem, answer) for answer in HOSTILE)
+    assert not any(task.grade(problem, answer) for answer in (HOSTILE[2:4] if name in EVALUATES else HOSTILE))
 
 
 SURVEY = """
@@ -263,7 +261,7 @@ for name in sorted(set(DATASETS) - {"composite"}):
                 pass
     watching = False
     if seen:
-        print(name)
+        print("evaluates", name, file=sys.stderr)  # standard output has what generators print
 """
 
 
@@ -271,4 +269,21 @@ for name in sorted(set(DATASETS) - {"composite"}):
 @pytest.mark.timeout(300)
 def test_these_and_no_others_evaluate() -> None:
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", SURVEY], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == sorted(EVALUATES)
+    assert re.findall("^evaluates (.*)$", done.stderr, re.MULTILINE) == sorted(EVALUATES)
+
+
+class Unused:
+    def run(self, program: str, stdin: str = "") -> Any:
+        return SimpleNamespace(out="", ended="exited", code=0)
+
+    def passes(self, program: str) -> bool:
+        raise AssertionError("nothing is run")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", sorted(FORMS))
+def test_gold_answers_have_the_form_of_answers(name: str) -> None:
+    task = ReasoningGym(name, limit=200, sandbox=Unused())
+    golds = [task.answer(says(str(task.solution(problem)))) for problem in task.problems()]
+    assert [gold for gold in golds if not FORMS[name].fullmatch(gold or "@")] == []
