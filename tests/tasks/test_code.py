@@ -161,7 +161,7 @@ def test_humaneval_reads_a_file(tmp_path: Path) -> None:
         "prompt": "def f():\n",
         "entry_point": "f",
         "canonical_solution": "    return 1",
-        "test": "",
+        "test": "assert f",
     }
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")

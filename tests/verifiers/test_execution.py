@@ -84,16 +84,27 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside
 
 
 def leftovers() -> list[str]:
-    """Jails, programs and their children that still run."""
-    found = []
+    """Jails, programs and their children that still run; those of another process of these tests are its own."""
+    commands, parents = dict[int, str](), dict[int, int]()
     for one in Path("/proc").glob("[0-9]*"):
         try:
-            command = (one / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
+            commands[int(one.name)] = (one / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            parents[int(one.name)] = int((one / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
             continue
-        if "warden.py" in command or "_program(path" in command:
-            found.append(f"{one.name}: {command[:80]}")
-    return found
+
+    def another(pid: int) -> bool:
+        while pid > 1 and pid != os.getpid():
+            if "pytest" in commands.get(pid, "") or "execnet" in commands.get(pid, ""):
+                return True
+            pid = parents.get(pid, 0)
+        return False
+
+    return [
+        f"{pid}: {command[:300]}"
+        for pid, command in commands.items()
+        if ("warden.py" in command or "_program(path" in command) and not another(pid)
+    ]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
