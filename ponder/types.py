@@ -99,8 +99,8 @@ class Problem:
         id: unique within its task; seeds and stored rows hang on it.
         prompt: the question as the model shall read it.
         meta: what selection, plots or verifiers may need (level, subject, language, ...).
-        verbatim: the prompt is the whole message: the model's question template is left out. For what strategies ask
-            besides the question itself (to compare candidates, say).
+        verbatim: the prompt is all that is sent: the question template and the system message, which says how to
+            answer, are left out. For what strategies ask besides the question itself (to compare candidates, say).
     """
 
     id: str

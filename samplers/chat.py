@@ -23,7 +23,7 @@ class ChatFormat:
     """How a problem becomes a prompt.
 
     Attributes:
-        system: the system message; None leaves it to the model's chat template.
+        system: the system message; None leaves it to the model's chat template, and so does a verbatim problem.
         template: the user message, "{prompt}" standing for the problem's prompt. Other
             braces are left alone.
         prefill: opening of the assistant's turn, given by us rather than written by the model.
@@ -58,15 +58,16 @@ class ChatFormat:
             UserError: the tokenizer has no chat template, or its template rejects the messages.
         """
         opening = encode(tokenizer, self.prefill)
+        system = None if problem.verbatim else self.system  # it says how to answer a task's questions
         if self.raw:
-            text = f"{self.system}\n\n{self.user(problem)}" if self.system else self.user(problem)
+            text = f"{system}\n\n{self.user(problem)}" if system else self.user(problem)
             return [*tokenizer.encode(text), *opening]
         if not getattr(tokenizer, "chat_template", None):
             raise UserError(
                 f"The tokenizer of {tokenizer.name_or_path!r} has no chat template",
                 "Set sampler.raw=true to send the prompt as plain text.",
             )
-        messages = [{"role": "system", "content": self.system}] if self.system is not None else []
+        messages = [{"role": "system", "content": system}] if system is not None else []
         messages.append({"role": "user", "content": self.user(problem)})
         try:
             text = tokenizer.apply_chat_template(

@@ -46,6 +46,7 @@ _WORDS = re.compile(r"(?!infinity$)[^\W\d_]{3,}(?:[ '][^\W\d_]+)*", re.IGNORECAS
 _TEXT = re.compile(r"\\(?:text|textbf|textit|mbox|mathrm|mathbf)\s*\{([^{}]*)\}")
 _PERCENT = re.compile(r"\s*(?:\\?%|\b(?:percent|percentage|pct)\b)")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # an escaped brace is part of what is boxed
+_ROUNDED = re.compile(r"[+-]?\d*\.\d{5,40}[1-9]0*")
 _lock = threading.Lock()
 _turns = threading.BoundedSemaphore(WORKERS)
 _pool: Any = None
@@ -86,8 +87,8 @@ def key(answer: str) -> str:
     """
     text = _cleaned(answer)
     number = _number(text)
-    if number is not None:
-        return _written(number)
+    if number is not None:  # a decimal that `equal` takes for a rounded fraction has no exact one
+        return text.rstrip("0") if _ROUNDED.fullmatch(text) else _written(number)
     return text if not text or _WORDS.fullmatch(text) else _worked(_key, (text,), otherwise=text)
 
 

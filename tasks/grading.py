@@ -17,7 +17,6 @@ Example:
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -25,12 +24,10 @@ from typing import Any, Literal
 from ponder.errors import UserError
 from ponder.tasks import equivalence
 from ponder.tasks.equivalence import boxed, equal
-from ponder.tasks.statement import outside
+from ponder.tasks.statement import after_last, outside
 
 MatchType = Literal["latex", "expr", "NativeLetters"]
 LANGUAGES = ("ENGLISH", "ARABIC", "CHINESE", "FRENCH", "HINDI")
-LONGEST = 1000
-"""Characters of a stated answer that are read."""
 
 _STATED = re.compile(
     r"(?:final\s+answer|\banswer)\s*(?:is|[:\uff1a])\s*[:\uff1a]?|####|\bA:|(?:\u7b54\u6848|\u7b54)\s*(?:\u662f|[:\uff1a])",
@@ -171,11 +168,8 @@ def letter(text: str) -> str | None:
 
 
 def _statement(said: str) -> str | None:
-    marks = deque(_STATED.finditer(said), maxlen=1)
-    if not marks:
-        return None
-    line = said[marks[0].end() : marks[0].end() + LONGEST].lstrip(" \t\r\n*:").partition("\n")[0]
-    return _HOPE.sub("", line).strip().strip("*").strip().rstrip(".").strip() or None
+    found = after_last(said, _STATED)
+    return None if found is None else _HOPE.sub("", found).strip().strip("*").strip().rstrip(".").strip() or None
 
 
 def _bare(answer: str) -> str:

@@ -24,7 +24,6 @@ from ponder.tasks.grading import Options, equivalent, final_answer
 from ponder.tasks.loading import Fields, Row, first, rows
 from ponder.types import Problem, Trace
 
-_ROUNDED = re.compile(r"[+-]?\d*\.\d{5,40}[1-9]0*")
 _EXACT = re.compile(r"(- ?)?(?:(\d{1,400})|\\frac\{(\d{1,400})\}\{(\d{1,400})\})")
 
 
@@ -91,21 +90,11 @@ class Maths:
 
     def _read(self, text: str) -> str | None:
         said = final_answer(text, stated=self.stated, last_number=self.last_number)
-        return None if said is None else written(self.plain(said)) or None
+        return None if said is None else key(self.plain(said)) or None
 
     @cached_property
     def _by_id(self) -> dict[str, Item]:
         return {item.id: item for item in self.items}
-
-
-def written(answer: str) -> str:
-    """The one way of writing an answer; votes count by it.
-
-    It is the answer's `key`, but a number of six or more decimal places stays as it is: its exact fraction would no
-    longer equal what it is rounded from.
-    """
-    text = answer.strip().strip("$")
-    return text.rstrip("0") if _ROUNDED.fullmatch(text) else key(answer)
 
 
 def right(gold: str, answer: str, *, percent: bool = False, tolerance: float = 0.0) -> bool:
@@ -113,7 +102,7 @@ def right(gold: str, answer: str, *, percent: bool = False, tolerance: float = 0
 
     Args:
         gold: as `equivalence` reads it.
-        answer: as `written` writes it.
+        answer: as `key` writes it.
         percent: a hundredfold is equal, too.
         tolerance: two numbers are equal that differ by this share of the gold one.
 

@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from ponder.errors import UserError
+from ponder.tasks.equivalence import key
 from ponder.tasks.grading import final_answer
 from ponder.tasks.loading import Row, first, rows
-from ponder.tasks.maths import Item, right, written
+from ponder.tasks.maths import Item, right
 from ponder.tasks.numbers import number as number_of
-from ponder.tasks.statement import outside
+from ponder.tasks.statement import after_last, outside
 from ponder.types import Problem, Trace
 
 HUB = "juletxara/mgsm"
@@ -71,8 +72,6 @@ PREFIXES = {
 LANGUAGES = tuple(PREFIXES)
 COMMA = {"de", "es", "fr", "ru"}
 """Languages with a comma before the decimals."""
-LONGEST = 300
-"""Characters of a statement that are read."""
 
 # What stands between the word for "answer" and the number: a colon, or the verb of the paper's examples.
 _IS = {
@@ -133,7 +132,7 @@ class MGSM:
             said = stated_in(trace.text, lang)
         if said is None:
             said = final_answer(trace.text, stated=self.stated, last_number=self.last_number)
-        return None if said is None else written(number_of(said, comma=lang in COMMA) or said) or None
+        return None if said is None else key(number_of(said, comma=lang in COMMA) or said) or None
 
     def grade(self, problem: Problem, answer: str | None) -> bool:
         """Whether it equals the gold number."""
@@ -149,13 +148,7 @@ def stated_in(text: str, lang: str) -> str | None:
     said = outside(text)
     if r"\boxed{" in said or lang not in _STATED:
         return None
-    last = None
-    for last in _STATED[lang].finditer(said):  # noqa: B007
-        pass
-    if last is None:
-        return None
-    line = said[last.end() : last.end() + LONGEST].partition("\n")[0]
-    return line.strip().strip("*").strip().rstrip(".").strip() or None
+    return after_last(said, _STATED[lang])
 
 
 def mgsm(

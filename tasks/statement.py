@@ -27,6 +27,24 @@ def statement(text: str) -> str | None:
     return boxed(stated) if mark.startswith("\\") else stated[len(mark) :].partition("\n")[0]
 
 
+def after_last(said: str, mark: re.Pattern[str], longest: int = LONGEST) -> str | None:
+    """What follows the last match to the end of its line, emphasis and a full stop left out.
+
+    Args:
+        said: a text without thoughts.
+        mark: what announces an answer.
+        longest: how many characters are read.
+
+    Returns:
+        None if there is no match, or nothing follows.
+    """
+    marks = deque(mark.finditer(said), maxlen=1)
+    if not marks:
+        return None
+    line = said[marks[0].end() : marks[0].end() + longest].lstrip(" \t\r\n*:").partition("\n")[0]
+    return line.strip().strip("*").strip().rstrip(".").strip() or None
+
+
 def outside(text: str) -> str:
     """What stands outside `<think>...</think>`: after the last one's end, and before one that is never closed."""
     return text.rpartition("</think>")[2].partition("<think>")[0]

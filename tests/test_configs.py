@@ -81,6 +81,8 @@ def test_run_yaml_alone_is_a_run() -> None:
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{group}-{option}" for group, option in OPTIONS])
 def test_every_option_is_a_run(group: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    if group == "task" and option in ("reasoning_gym", "word_ladder"):
+        pytest.importorskip("reasoning_gym", reason="the extra `puzzles` is not installed")
     given = [f"{group}={option}", *needs(group, option, tmp_path)]
     if (group, option) == ("launcher", "slurm"):
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher")

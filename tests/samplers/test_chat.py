@@ -28,6 +28,14 @@ def test_a_prompt_is_the_rendered_template(tok: Any) -> None:
     )
 
 
+def test_a_verbatim_question_has_neither_template_nor_system_message(tok: Any) -> None:
+    """They say how to answer the task's questions; a judge is asked another."""
+    asked = Problem("1", "Which is better?", verbatim=True)
+    for chat in (ChatFormat(system="Box it.", template="Q: {prompt}"), ChatFormat(system="Box it.", raw=True)):
+        assert chat.ids(tok, asked) == ChatFormat(raw=chat.raw).ids(tok, asked)
+        assert "Box it." in tok.decode(chat.ids(tok, Problem("1", "Which is better?")))
+
+
 def test_raw_is_the_text_alone(tok: Any) -> None:
     assert tok.decode(ChatFormat(raw=True).ids(tok, Problem("1", "1+1="))) == "1+1="
 

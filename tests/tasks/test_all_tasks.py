@@ -39,7 +39,7 @@ def workers() -> Iterator[None]:
 @pytest.fixture(params=TASKS)
 def name(request: pytest.FixtureRequest) -> str:
     """Each task in turn."""
-    if request.param == "reasoning_gym":
+    if request.param in ("reasoning_gym", "word_ladder"):
         pytest.importorskip("reasoning_gym", reason="the extra `puzzles` is not installed")
     return str(request.param)
 
