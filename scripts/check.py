@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def _check(config: DictConfig, choices: Mapping[str, str]) -> None:
-    if choices.get("verifier") in (None, "none") and _given("task"):
+    if _given("task") and not _given("verifier"):
         _check_task(config, choices["task"])
         return
     verifier = made_verifier(config, choices)
