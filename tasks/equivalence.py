@@ -14,21 +14,19 @@ Example:
 from __future__ import annotations
 
 import atexit
-import logging
 import multiprocessing
 import os
 import re
-import resource
-import signal
 import threading
-import warnings
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from ponder.errors import TaskError
+from ponder.tasks import expressions
 
 V = TypeVar("V")
 
@@ -36,15 +34,30 @@ LIMIT = 5.0
 """Seconds that one comparison or one answer may take; what takes longer is not equal, or stays as it is written."""
 START = 120.0
 """Seconds in which a worker must have started, on a busy machine too."""
-MEMORY = 4 << 30
-"""Bytes of address space of a worker: a power tower ends there and not with the machine."""
-WORKERS = max(1, min(4, (os.cpu_count() or 1) // 2))
+LONGEST = 5000
+"""Characters of an answer that is read; a longer one equals itself alone."""
+WORKERS = max(2, min(4, (os.cpu_count() or 1) // 2))
 
 _NUMBER = re.compile(r"([+-]?)\s*([1-9]\d{0,2}(?:,\d{3})+|\d{1,40})?(\.\d{1,40})?")
+_BASED = re.compile(r"0*(\d[0-9A-F]{0,40})_(?:\{(\d{1,2})\}|(\d{1,2}))")
 _WRAPPED = re.compile(r"\$\$(.*)\$\$|\$(.*)\$|\\\((.*)\\\)|\\\[(.*)\\\]", re.DOTALL)
-_WORDS = re.compile(r"(?!infinity$)[^\W\d_]{3,}(?:[ '][^\W\d_]+)*", re.IGNORECASE)  # not a product of variables
+_FUNCTIONS = r"a?(?:sin|cos|tan)h?|arc(?:sin|cos|tan)|cot|sec|csc|log|ln|exp|sqrt|frac|pi|gcd|lcm|mod|max|min|infinity"
+_WORDS = re.compile(  # not a product of variables
+    rf"(?!(?:{_FUNCTIONS})\b)(?:no|[^\W\d_]{{3,}})(?:[ '][^\W\d_]+)*", re.IGNORECASE
+)
 _TEXT = re.compile(r"\\(?:text|textbf|textit|mbox|mathrm|mathbf)\s*\{([^{}]*)\}")
+_UNIT = re.compile(  # never a single letter: 5t is no 5
+    r"(?P<number>.*[\d})\]]|.*\\pi)(?:(?:\\[ ,;!]|[\s~])*(?:"
+    r"\\(?:text|textrm|mbox)\s*\{[^{}]*\}|\\(?:mathrm|rm)\s*\{[^{}]{2,}\}|"
+    r"(?:(?:square|sq\.?|cubic|cu\.?)\s*)?(?:[cdkmn]m|in|ft|yd|mi|kg|mg|lbs?|oz|m[lL]|hrs?|mins?|secs?|mph|deg|feet|"
+    r"foot|inch(?:es)?|(?:yard|mile|(?:centi|milli|kilo|deci)?met(?:er|re)|(?:kilo|milli)?gram|pound|ounce|"
+    r"(?:milli)?lit(?:er|re)|gallon|second|minute|hour|day|week|month|year|degree|radian|dollar|cent|unit|point)s?)\b"
+    r")(?:\s*\^\s*(?:\d|\{\s*\d\s*\}))?)+",
+    re.DOTALL,
+)
 _PERCENT = re.compile(r"\s*(?:\\?%|\b(?:percent|percentage|pct)\b)")
+_NO_PROSE = re.compile(rf"\\[a-zA-Z]+|(?<![^\W\d_])(?:and|or|{_FUNCTIONS})(?![^\W\d_])", re.IGNORECASE)
+_PROSE = re.compile(r"[^\W\d_]{2,}[,;:]? [^\W\d_]{3,}|[^\W\d_]{3,}[,;:]? [^\W\d_]{2,}")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # an escaped brace is part of what is boxed
 _ROUNDED = re.compile(r"[+-]?\d*\.\d{5,40}[1-9]0*")
 _lock = threading.Lock()
@@ -52,13 +65,12 @@ _turns = threading.BoundedSemaphore(WORKERS)
 _pool: Any = None
 
 
-@lru_cache(maxsize=100_000)
 def equal(gold: str, given: str) -> bool:
     r"""Whether an answer equals the gold answer.
 
     A decimal number equals what it is rounded from, to six places after the point and five digits (0.333333 and 1/3);
     all else is exact. As in math-verify, an assignment equals its right side (x=5 and 5). Words are equal letter by
-    letter, in upper or lower case.
+    letter, in upper or lower case; so is prose.
 
     Args:
         gold: the right answer, as a number or LaTeX; without surrounding text.
@@ -70,17 +82,27 @@ def equal(gold: str, given: str) -> bool:
     one, other = _cleaned(gold), _cleaned(given)
     if not one or not other:
         return False
-    if one == other or _WORDS.fullmatch(one) or _WORDS.fullmatch(other):
+    if one == other or _is_text(one) or _is_text(other):
         return one == other
-    return _worked(_equal, (one, other), otherwise=False)
+    numbers = _number(one), _number(other)
+    if numbers[0] is not None and numbers[1] is not None:
+        both = _ROUNDED.fullmatch(one) and _ROUNDED.fullmatch(other)
+        return numbers[0] == numbers[1] or bool(both and _near(numbers[0], numbers[1]))
+    based = _BASED.fullmatch(one), _BASED.fullmatch(other)
+    if based[0] and based[1]:
+        return _based(based[0]) == _based(based[1])
+    if based[0] or based[1]:  # a base that the question names may be left out
+        digits = [found[1] if found else text for found, text in zip(based, (one, other), strict=True)]
+        return digits[0] == digits[1]
+    return _equal(one, other)
 
 
-@lru_cache(maxsize=100_000)
 def key(answer: str) -> str:
     r"""The one way of writing an answer and all that equal it exactly; votes count by it.
 
     1/2, \frac{1}{2}, \dfrac12 and 0.5 are all \frac{1}{2}. An answer that cannot be read as mathematics, or not within
-    the limit, is its own text, without the signs around it. A key is an answer itself: `equal` takes it.
+    the limit, is its own text, without the signs around it. A key is an answer itself: `equal` takes it, it equals what
+    it is the key of, and its key is itself. Answers of one key are equal, but for assignments: x=5 and y=5 are both 5.
 
     Raises:
         TaskError: no worker could be started.
@@ -89,10 +111,11 @@ def key(answer: str) -> str:
     number = _number(text)
     if number is not None:  # a decimal that `equal` takes for a rounded fraction has no exact one
         return text.rstrip("0") if _ROUNDED.fullmatch(text) else _written(number)
-    return text if not text or _WORDS.fullmatch(text) else _worked(_key, (text,), otherwise=text)
+    if found := _BASED.fullmatch(text):
+        return _based(found)
+    return text if not text or _is_text(text) else _key(text)
 
 
-@lru_cache(maxsize=100_000)
 def extracted_equal(
     gold: str, given: str, match_types: tuple[str, ...], precision: int, strict: bool, allow_set_relation_comp: bool
 ) -> bool:
@@ -102,7 +125,7 @@ def extracted_equal(
         TaskError: no worker could be started.
     """
     given_ = (gold, given, match_types, precision, strict, allow_set_relation_comp)
-    return _worked(_extracted_equal, given_, otherwise=False)
+    return _worked(expressions.extracted_equal, given_, otherwise=False)
 
 
 def boxed(text: str) -> str | None:
@@ -129,22 +152,73 @@ def close() -> None:
         pool.join()
 
 
+def _forget() -> None:
+    """A forked process has no workers: its parent's are not its own."""
+    global _pool, _lock, _turns
+    _pool, _lock, _turns = None, threading.Lock(), threading.BoundedSemaphore(WORKERS)
+
+
 atexit.register(close)
+os.register_at_fork(after_in_child=_forget)
+
+
+@lru_cache(maxsize=20_000)
+def _equal(one: str, other: str) -> bool:
+    return _worked(expressions.equal_texts, (one, other), otherwise=False)
+
+
+@lru_cache(maxsize=20_000)
+def _key(text: str) -> str:
+    written = _worked(expressions.key, (text,), otherwise=text)
+    return written if _cleaned(written) == written else text
 
 
 def _cleaned(answer: str) -> str:
-    """An answer without the signs around it: dollars, a box, a full stop, percent, spaces in a number."""
-    text = " ".join(answer.split()).rstrip(".").strip()
+    """An answer without the signs around it; cleaned again, it stays the same."""
+    text = " ".join(answer.split())
+    if len(text) > LONGEST:
+        return text
+    for _ in range(9):
+        before, text = text, _cleaned_once(text)
+        if text == before:
+            break
+    return text
+
+
+def _cleaned_once(text: str) -> str:
+    """Without dollars, a box, emphasis, a full stop, percent, a unit, spaces in a number."""
+    text = text.rstrip(".").strip()
     if found := _WRAPPED.fullmatch(text):
         text = next(part for part in found.groups() if part is not None).strip()
     if text.startswith(r"\boxed{") and text == rf"\boxed{{{boxed(text)}}}":
         text = str(boxed(text))
+    if len(text) > 4 and text.startswith("**") and text.endswith("**"):
+        text = text[2:-2]
     text = re.sub(r"(?<!\\)\$", "", text)
     text = re.sub(r"(?<=\d)(?:\\[ ,!]|,\\!|[ ~])\s*(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"(?<=\d)i\b", " i", _PERCENT.sub("", text).strip())  # math-verify takes 2i for a variable's double
     if found := _TEXT.fullmatch(text):
         text = found[1].strip()
+    if found := _UNIT.fullmatch(text):
+        text = found["number"].strip()
+    text = " ".join(text.split())
     return text.casefold() if _WORDS.fullmatch(text) else text
+
+
+def _is_text(answer: str) -> bool:
+    """Whether a cleaned answer is read letter by letter: words, prose, or too much."""
+    if len(answer) > LONGEST or _WORDS.fullmatch(answer):
+        return True
+    return bool(_PROSE.search(_NO_PROSE.sub("0", _TEXT.sub("0", answer))))
+
+
+def _near(one: Fraction, other: Fraction) -> bool:
+    return round(one, 6) == round(other, 6) and abs(one - other) * 10**5 <= abs(one)
+
+
+def _based(found: re.Match[str]) -> str:
+    """A number with its base, in one way of writing it."""
+    return f"{found[1]}_{{{found[2] or found[3]}}}"
 
 
 def _number(text: str) -> Fraction | None:
@@ -167,15 +241,18 @@ def _worked(work: Callable[..., V], given: tuple[Any, ...], otherwise: V) -> V:
     from pebble import ProcessExpired
 
     with _turns:  # no more than there are workers: none waits for its turn while its time runs
-        for _ in range(2):  # workers that were killed while they had nothing to do are started again
-            future = _workers().schedule(work, args=given, timeout=LIMIT)
+        for _ in range(3):  # workers that were killed while they had nothing to do, or closed, are started again
+            try:
+                future = _workers().schedule(expressions.limited, args=(2 * LIMIT, work, given), timeout=LIMIT)
+            except RuntimeError:  # closed by another thread just now
+                continue
             try:
                 return future.result(timeout=START + LIMIT)  # type: ignore[no-any-return]
             except (TimeoutError, ProcessExpired):
                 if future.done():
                     return otherwise
                 break
-            except BrokenProcessPool:
+            except (BrokenProcessPool, CancelledError):
                 continue
         close()
         raise TaskError(
@@ -192,91 +269,5 @@ def _workers() -> Any:
             from pebble import ProcessPool
 
             # Spawned, never forked: the parent may hold an engine, its threads and a GPU.
-            _pool = ProcessPool(WORKERS, initializer=_begin, context=multiprocessing.get_context("spawn"))
+            _pool = ProcessPool(WORKERS, initializer=expressions.begin, context=multiprocessing.get_context("spawn"))
         return _pool
-
-
-def _begin() -> None:
-    """What a worker does first; its time is not counted."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard), hard))
-    logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it says that its own, main-thread limit is off
-    warnings.simplefilter("ignore")
-    _read("1/2")
-
-
-def _read(text: str) -> Any:
-    """A whole answer as sympy has it, None if it is no mathematics."""
-    from math_verify import LatexExtractionConfig, parse
-
-    found = parse(
-        f"${text}$",
-        [LatexExtractionConfig(boxed_match_priority=-1)],
-        extraction_mode="first_match",
-        parsing_timeout=None,
-    )
-    return None if not found or isinstance(found[0], str) else found[0]
-
-
-def _equal(gold: str, given: str) -> bool:
-    from math_verify import verify
-    from sympy import Number
-
-    one, other = _read(gold), _read(given)
-    try:
-        if one is None or other is None or not verify(one, other, timeout_seconds=None):
-            return False
-        # math-verify compares six places after the point, however small the numbers are.
-        numbers = isinstance(one, Number) and isinstance(other, Number)
-        return not numbers or one == other or bool(abs(one - other) * 10**5 <= abs(one))
-    except Exception:  # sympy's, of many kinds: what cannot be compared is not equal
-        return False
-
-
-def _extracted_equal(
-    gold: str, given: str, match_types: tuple[str, ...], precision: int, strict: bool, allow_set_relation_comp: bool
-) -> bool:
-    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
-
-    kinds = {"latex": LatexExtractionConfig, "expr": ExprExtractionConfig}
-    looked_for = [kinds[name]() for name in match_types]
-    try:
-        one, other = (parse(text, looked_for, parsing_timeout=None) for text in (gold, given))
-        return bool(
-            verify(
-                one,
-                other,
-                float_rounding=precision,
-                strict=strict,
-                allow_set_relation_comp=allow_set_relation_comp,
-                timeout_seconds=None,
-            )
-        )
-    except Exception:  # sympy's, of many kinds
-        return False
-
-
-def _key(text: str) -> str:
-    from sympy import latex
-
-    try:
-        expression = _read(text)
-        return text if expression is None else str(latex(_simplest(expression)))
-    except Exception:  # sympy's, of many kinds: what it cannot simplify stays as it is written
-        return text
-
-
-def _simplest(expression: Any) -> Any:
-    """An expression with exact numbers, simplified; of an assignment the right side."""
-    import sympy
-
-    if isinstance(expression, sympy.Eq) and expression.lhs.is_Symbol:
-        return _simplest(expression.rhs)
-    if isinstance(expression, sympy.FiniteSet):
-        parts = sympy.FiniteSet(*map(_simplest, expression.args))
-        return parts.args[0] if len(parts) == 1 else parts
-    if isinstance(expression, sympy.Tuple):
-        return sympy.Tuple(*map(_simplest, expression.args))
-    exact = expression.xreplace({one: sympy.Rational(str(one)) for one in expression.atoms(sympy.Float)})
-    return sympy.simplify(exact.doit())

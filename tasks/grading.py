@@ -34,7 +34,7 @@ _STATED = re.compile(
     re.IGNORECASE,
 )
 _HOPE = re.compile(r"[.,]?\s*I hope (?:it|this) is correct.*", re.IGNORECASE | re.DOTALL)
-_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?(?![\d,]*\d)")
+_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?")
 _LETTER = re.compile(r"(?<![A-Za-z'\u2019])([A-J])(?![A-Za-z'\u2019])")
 _STATED_LETTER = re.compile(
     r"(?:\banswer|\br\u00e9ponse|\u7b54\u6848|\bit)(?:['\u2019]s|\s*(?:is|est|\u662f|[:\uff1a]))\s*"
