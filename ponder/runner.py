@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -135,18 +136,18 @@ async def _answered(
     try:
         population = await search(strategy, problem, ctx)
         try:
-            seen = [*population.traces, *(t for report in ctx.reports for t in report.population.traces)]
-            answer_of = await _grading(lambda: {trace: task.answer(trace) for trace in dict.fromkeys(seen)})
+            answer = cache(task.answer)
+            told = partial(describe, population, ctx.reports, ctx.known_score, answer)
+            given: dict[str | None, bool] = {}  # first which answers are told of, then each one's grade, found once
+            await _grading(lambda: told(lambda one: given.setdefault(one, False)))
             for name, selector in selectors.items():
-                chosen = selector(population, answer_of.__getitem__, ctx.rng) if len(population) else None
+                chosen = selector(population, answer, ctx.rng) if len(population) else None
                 answers[name] = {"answer": chosen, "correct": False}
-            given = dict.fromkeys([*answer_of.values(), *(answers[name]["answer"] for name in answers)])
+                given.setdefault(chosen, False)
             grades = dict(zip(given, await gather(_graded(task, problem, one) for one in given), strict=True))
-            for chosen in answers.values():
-                chosen["correct"] = bool(grades[chosen["answer"]])
-            found = describe(
-                population, ctx.reports, ctx.known_score, answer_of.__getitem__, lambda one: bool(grades[one])
-            )
+            found = told(lambda one: bool(grades[one]))
+            for entry in answers.values():
+                entry["correct"] = bool(grades[entry["answer"]])
             grading = sum((getattr(grade, "cost", Cost()) for grade in grades.values()), Cost())
         except UserError:
             raise

@@ -173,6 +173,22 @@ async def test_an_answer_is_graded_once_and_not_in_the_loops_thread(tmp_path: Pa
     assert [trace["correct"] for trace in found["q0"]["traces"]] == [t["answer"] == "ab" for t in found["q0"]["traces"]]
 
 
+async def test_prefixes_that_others_continue_are_not_graded(tmp_path: Path) -> None:
+    """A half-written program would run; only traces that a row stores have answers."""
+
+    class Stepwise:
+        async def __call__(self, problem: Problem, ctx: Context) -> Population:
+            traces = [Trace(problem)] * 2
+            for _ in range(3):
+                traces = await ctx.step(traces)
+                ctx.report(Population.equal(traces))
+            return Population.equal(traces)
+
+    task = Noting()
+    await rows(tmp_path, Stepwise(), task, Scripted(["abc"]))
+    assert task.graded == ["abc"]
+
+
 class Judged(Letters):
     """Graded by something that costs."""
 
