@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -51,7 +53,7 @@ class Pair:
         return {**self.row, "equivalent": equivalent(self.row["gold"], self.row["pred"], self.options)}
 
 
-def pairs(lines: Iterable[str], name: str, default: Options) -> list[Pair]:
+def pairs(lines: Iterable[bytes], name: str, default: Options) -> list[Pair]:
     """The rows of a file, all checked before one is compared.
 
     Raises:
@@ -62,14 +64,14 @@ def pairs(lines: Iterable[str], name: str, default: Options) -> list[Pair]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line.decode("utf-8-sig"))
             if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("gold", "pred")):
                 raise ValueError("gold and pred are texts")
             options = row.get("options")
             if not isinstance(options, (dict, type(None))):
                 raise ValueError(f"options={options!r} is no object")
             found.append(Pair(row, Options.of(options) if options else default))
-        except (ValueError, UserError) as error:
+        except (ValueError, RecursionError, UserError) as error:
             what = f"{error.message}; {error.hint}" if isinstance(error, UserError) else str(error)
             raise UserError(f"{name}:{number}: {what}", "each line is an object with gold and pred") from error
     if not found:
@@ -79,8 +81,11 @@ def pairs(lines: Iterable[str], name: str, default: Options) -> list[Pair]:
 
 def graded(found: Sequence[Pair]) -> Iterator[dict[str, Any]]:
     """Each row with its verdict, in order, compared side by side in the workers."""
-    with ThreadPoolExecutor(equivalence.WORKERS) as threads:
+    threads = ThreadPoolExecutor(equivalence.WORKERS)
+    try:
         yield from threads.map(Pair.graded, found)
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 def _work(argv: Sequence[str]) -> None:
@@ -89,20 +94,25 @@ def _work(argv: Sequence[str]) -> None:
     if len(files) != 1:
         raise UserError(f"{len(files)} files given", "name one: ponder-grade FILE")
     default = Options.of({name: given[name] == "true" for name in FLAGS})
-    for row in graded(pairs(_lines(files[0]), files[0], default)):
-        sys.stdout.write(json.dumps(row) + "\n")
+    found = pairs(_lines(files[0]), files[0], default)
+    try:
+        for row in graded(found):
+            sys.stdout.write(json.dumps(row) + "\n")
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` perhaps, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _lines(name: str) -> list[str]:
+def _lines(name: str) -> list[bytes]:
     if name == "-":
-        return sys.stdin.readlines()
+        return sys.stdin.buffer.readlines()
     if not Path(name).is_file():
         raise UserError(f"{name} is no file", "allowed: a jsonl file (also .gz), or - for standard input")
     try:
-        with (gzip.open if name.endswith(".gz") else open)(name, "rt", encoding="utf-8") as lines:
+        with (gzip.open if name.endswith(".gz") else open)(name, "rb") as lines:
             return list(lines)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise UserError(f"{name} cannot be read: {error}", "allowed: UTF-8, or gzip of it") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{name} cannot be read: {error}", "allowed: jsonl, or gzip of it") from error
 
 
 def main(argv: Sequence[str] | None = None) -> None:

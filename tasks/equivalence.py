@@ -23,7 +23,9 @@ from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from fractions import Fraction
 from functools import lru_cache
+from multiprocessing.util import Finalize
 from typing import Any, TypeVar
+from unicodedata import decimal
 
 from ponder.errors import TaskError
 from ponder.tasks import expressions
@@ -34,7 +36,7 @@ LIMIT = 5.0
 """Seconds that one comparison or one answer may take; what takes longer is not equal, or stays as it is written."""
 START = 120.0
 """Seconds in which a worker must have started, on a busy machine too."""
-LONGEST = 5000
+LONGEST = 2000
 """Characters of an answer that is read; a longer one equals itself alone."""
 WORKERS = max(2, min(4, (os.cpu_count() or 1) // 2))
 
@@ -45,6 +47,9 @@ _FUNCTIONS = r"a?(?:sin|cos|tan)h?|arc(?:sin|cos|tan)|cot|sec|csc|log|ln|exp|sqr
 _WORDS = re.compile(  # not a product of variables
     rf"(?!(?:{_FUNCTIONS})\b)(?:no|[^\W\d_]{{3,}})(?:[ '][^\W\d_]+)*", re.IGNORECASE
 )
+_MIXED = re.compile(r"([+-]?\d{1,40}) (\d{1,40})/(\d{1,40})")
+_SCIENTIFIC = re.compile(r"([+-]?\d{1,40}(?:\.\d{1,40})?)[eE]([+-]?\d{1,3})")
+_APART = re.compile(r"(?<!frac)(?<!frac )(?<!binom )(?<!\d)\d+(?:\.\d+)? \d")  # math-verify adds 1 2 up to 3
 _TEXT = re.compile(r"\\(?:text|textbf|textit|mbox|mathrm|mathbf)\s*\{([^{}]*)\}")
 _UNIT = re.compile(  # never a single letter: 5t is no 5
     r"(?P<number>.*[\d})\]]|.*\\pi)(?:(?:\\[ ,;!]|[\s~])*(?:"
@@ -57,7 +62,11 @@ _UNIT = re.compile(  # never a single letter: 5t is no 5
 )
 _PERCENT = re.compile(r"\s*(?:\\?%|\b(?:percent|percentage|pct)\b)")
 _NO_PROSE = re.compile(rf"\\[a-zA-Z]+|(?<![^\W\d_])(?:and|or|{_FUNCTIONS})(?![^\W\d_])", re.IGNORECASE)
-_PROSE = re.compile(r"[^\W\d_]{2,}[,;:]? [^\W\d_]{3,}|[^\W\d_]{3,}[,;:]? [^\W\d_]{2,}")
+_PROSE = re.compile(r"(?<![^\W\d_])(?:[^\W\d_]{2,}[,;:]? [^\W\d_]{3,}|[^\W\d_]{3,}[,;:]? [^\W\d_]{2,})")
+_SIGNS = str.maketrans(
+    {"\u00b2": "^2", "\u00b3": "^3", "\u00bd": r"\frac{1}{2}", "\u2264": r"\le ", "\u2265": r"\ge ", "\u2260": r"\neq "}
+)
+_ROOT = re.compile(r"\u221a\s*(?:(\d+|[a-zA-Z])|(?=\())")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # an escaped brace is part of what is boxed
 _ROUNDED = re.compile(r"[+-]?\d*\.\d{5,40}[1-9]0*")
 _lock = threading.Lock()
@@ -187,18 +196,25 @@ def _cleaned(answer: str) -> str:
 
 def _cleaned_once(text: str) -> str:
     """Without dollars, a box, emphasis, a full stop, percent, a unit, spaces in a number."""
+    if not text.isascii():
+        text = "".join(str(decimal(one)) if one.isdecimal() else one for one in text).translate(_SIGNS)
+        text = _ROOT.sub(lambda root: rf"\sqrt{{{root[1]}}}" if root[1] else r"\sqrt", text)
     text = text.rstrip(".").strip()
     if found := _WRAPPED.fullmatch(text):
         text = next(part for part in found.groups() if part is not None).strip()
     if text.startswith(r"\boxed{") and text == rf"\boxed{{{boxed(text)}}}":
         text = str(boxed(text))
     if len(text) > 4 and text.startswith("**") and text.endswith("**"):
-        text = text[2:-2]
+        text = text.strip("*")
     text = re.sub(r"(?<!\\)\$", "", text)
     text = re.sub(r"(?<=\d)(?:\\[ ,!]|,\\!|[ ~])\s*(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"(?<=\d)i\b", " i", _PERCENT.sub("", text).strip())  # math-verify takes 2i for a variable's double
     if found := _TEXT.fullmatch(text):
         text = found[1].strip()
+    if found := _MIXED.fullmatch(text):
+        text = rf"{found[1]}\frac{{{found[2]}}}{{{found[3]}}}"
+    if found := _SCIENTIFIC.fullmatch(text):
+        text = rf"{found[1]}\times 10^{{{int(found[2])}}}"
     if found := _UNIT.fullmatch(text):
         text = found["number"].strip()
     text = " ".join(text.split())
@@ -206,8 +222,8 @@ def _cleaned_once(text: str) -> str:
 
 
 def _is_text(answer: str) -> bool:
-    """Whether a cleaned answer is read letter by letter: words, prose, or too much."""
-    if len(answer) > LONGEST or _WORDS.fullmatch(answer):
+    """Whether a cleaned answer is read letter by letter: words, prose, numbers side by side, or too much."""
+    if len(answer) > LONGEST or _WORDS.fullmatch(answer) or _APART.search(answer):
         return True
     return bool(_PROSE.search(_NO_PROSE.sub("0", _TEXT.sub("0", answer))))
 
@@ -241,17 +257,22 @@ def _worked(work: Callable[..., V], given: tuple[Any, ...], otherwise: V) -> V:
     from pebble import ProcessExpired
 
     with _turns:  # no more than there are workers: none waits for its turn while its time runs
-        for _ in range(3):  # workers that were killed while they had nothing to do, or closed, are started again
+        died = False
+        for _ in range(4):  # workers that were killed or closed are started again
             try:
                 future = _workers().schedule(expressions.limited, args=(2 * LIMIT, work, given), timeout=LIMIT)
             except RuntimeError:  # closed by another thread just now
                 continue
             try:
                 return future.result(timeout=START + LIMIT)  # type: ignore[no-any-return]
-            except (TimeoutError, ProcessExpired):
+            except TimeoutError:
                 if future.done():
                     return otherwise
                 break
+            except ProcessExpired:  # over this answer if it happens twice, else the system's doing
+                if died:
+                    return otherwise
+                died = True
             except (BrokenProcessPool, CancelledError):
                 continue
         close()
@@ -268,6 +289,7 @@ def _workers() -> Any:
         if _pool is None or not _pool.active:
             from pebble import ProcessPool
 
+            Finalize(None, close, exitpriority=100)  # processes of multiprocessing end without atexit
             # Spawned, never forked: the parent may hold an engine, its threads and a GPU.
             _pool = ProcessPool(WORKERS, initializer=expressions.begin, context=multiprocessing.get_context("spawn"))
         return _pool

@@ -48,6 +48,7 @@ def read(text: str) -> Any:
     import sympy
     from latex2sympy2_extended import NormalizationConfig
     from math_verify import LatexExtractionConfig, parse
+    from sympy.logic.boolalg import Boolean
 
     plain = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all")
     looked_for = [LatexExtractionConfig(boxed_match_priority=-1, normalization_config=plain)]
@@ -57,8 +58,8 @@ def read(text: str) -> Any:
     expression = found[0]
     if not isinstance(expression, sympy.Basic):
         return expression
-    if expression in (sympy.true, sympy.false) or expression.has(sympy.zoo, sympy.nan):
-        return None  # 5 = 6, 12:00, 1/0
+    if expression.has(sympy.zoo, sympy.nan) or (isinstance(expression, Boolean) and not expression.free_symbols):
+        return None  # 12:00, 1/0, 5 = 6
     return expression.xreplace({one: sympy.I for one in expression.free_symbols if one.name == "i"})
 
 

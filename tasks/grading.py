@@ -20,6 +20,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
+from unicodedata import decimal
 
 from ponder.errors import UserError
 from ponder.tasks import equivalence
@@ -33,6 +34,7 @@ _STATED = re.compile(
     r"(?:final\s+answer|\banswer)\s*(?:is|[:\uff1a])\s*[:\uff1a]?|####|\bA:|(?:\u7b54\u6848|\u7b54)\s*(?:\u662f|[:\uff1a])",
     re.IGNORECASE,
 )
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _HOPE = re.compile(r"[.,]?\s*I hope (?:it|this) is correct.*", re.IGNORECASE | re.DOTALL)
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?")
 _LETTER = re.compile(r"(?<![A-Za-z'\u2019])([A-J])(?![A-Za-z'\u2019])")
@@ -113,7 +115,7 @@ def final_answer(text: str, *, stated: bool = False, last_number: bool = False) 
     Returns:
         None if there is no answer.
     """
-    said = outside(text).replace(r"\fbox{", r"\boxed{")
+    said = _BOX.sub(lambda _: r"\boxed{", outside(text))
     if r"\boxed{" in said:
         return boxed(said) or None
     if stated and (found := _statement(said)):
@@ -127,7 +129,7 @@ def equivalent(gold: str, pred: str, options: Options = STRICT) -> bool:
     """Whether a prediction equals the right answer.
 
     Args:
-        gold: the right answer; with `match_types` a text to read it from.
+        gold: the right answer, bare or in the last box of a solution; with `match_types` a text to read it from.
         pred: the prediction: a bare answer or a whole reply.
         options: how both are read and compared.
 
@@ -139,17 +141,18 @@ def equivalent(gold: str, pred: str, options: Options = STRICT) -> bool:
     if options.match_types:
         return equivalence.extracted_equal(
             _spaced(gold),
-            _spaced(_boxed_or_all(pred)),
+            _spaced(pred),
             options.match_types,
             options.precision,
             options.strict,
             options.allow_set_relation_comp,
         )
+    right = final_answer(gold)
     answer = final_answer(pred)
     answers = [pred if answer is None else answer]
     if answer is None and (loose := final_answer(pred, stated=options.stated, last_number=options.last_number)):
         answers.append(loose)
-    return any(_equal(_bare(gold), _bare(one), options) for one in answers)
+    return any(_equal(_bare(gold if right is None else right), _bare(one), options) for one in answers)
 
 
 def _equal(gold: str, given: str, options: Options) -> bool:
@@ -177,11 +180,8 @@ def _bare(answer: str) -> str:
     return answer.strip().rstrip("\\").strip()
 
 
-def _boxed_or_all(reply: str) -> str:
-    found = boxed(reply)
-    return reply if found is None or reply.count(r"\boxed") > 1 else f"${found}$"
-
-
 def _spaced(text: str) -> str:
-    """A text with spaces between numbers and a script that is written without."""
-    return _BETWEEN.sub(" ", text)
+    """A text in the digits 0 to 9, with spaces between numbers and a script that is written without."""
+    if text.isascii():
+        return text
+    return _BETWEEN.sub(" ", "".join(str(decimal(one)) if one.isdecimal() else one for one in text))

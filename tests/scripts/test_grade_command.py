@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,8 +15,9 @@ from typing import Any
 import pytest
 
 from ponder.scripts.grade import main
+from ponder.tasks import equivalence
 from ponder.tasks.equivalence import close
-from tests.scripts.command import Done, here
+from tests.scripts.command import Done, environment, here
 
 ROWS = [
     {"gold": "1/2", "pred": r"\frac{1}{2}", "id": "a"},
@@ -41,8 +44,11 @@ def grade(folder: Path, *given: str) -> Done:
 def written(folder: Path, *rows: Any, name: str = "pairs.jsonl") -> Path:
     """A file of rows."""
     path = folder / name
-    text = "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows)
-    path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    lines = (
+        row if isinstance(row, bytes) else (row if isinstance(row, str) else json.dumps(row)).encode() for row in rows
+    )
+    written_ = b"".join(line + b"\n" for line in lines)
+    path.write_bytes(gzip.compress(written_) if name.endswith(".gz") else written_)
     return path
 
 
@@ -61,7 +67,8 @@ def test_what_is_loose_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(ROWS[0]) + "\n\n"))
+    lines = io.BytesIO(b"\xef\xbb\xbf" + json.dumps(ROWS[0]).encode() + b"\n\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(lines, encoding="utf-8"))
     assert json.loads(grade(tmp_path, "-").well().out)["equivalent"] is True
 
 
@@ -69,6 +76,8 @@ def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     ("row", "words"),
     [
         ("{", "pairs.jsonl:2: Expecting property name"),
+        ("[" * 100_000, "pairs.jsonl:2: maximum recursion depth exceeded"),
+        (b"\xff", "pairs.jsonl:2: 'utf-8' codec can't decode byte 0xff"),
         ({"gold": "1"}, "pairs.jsonl:2: gold and pred are texts"),
         ({"gold": "1", "pred": 2}, "pairs.jsonl:2: gold and pred are texts"),
         ([1], "pairs.jsonl:2: gold and pred are texts"),
@@ -81,6 +90,32 @@ def test_a_bad_row_is_told_before_any_is_graded(row: Any, words: str, tmp_path: 
     done = grade(tmp_path, "pairs.jsonl")
     assert (done.code, done.out) == (2, "")
     assert words in done.err
+
+
+def test_hostile_rows_take_their_limit_and_the_others_are_graded(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(equivalence, "LIMIT", 1.0)
+    odd = ["9^{9^{9^{9}}} + x", "9" * 1_000_000, r"\frac{" * 10_000, r"\boxed{" * 1_000, "\ud800", "\x00", ""]
+    written(tmp_path, *({"gold": "2", "pred": pred} for pred in odd), ROWS[0])
+    out = [json.loads(line) for line in grade(tmp_path, "pairs.jsonl").well().out.splitlines()]
+    assert [row["pred"] for row in out] == [*odd, ROWS[0]["pred"]]
+    assert [row["equivalent"] for row in out] == [False] * len(odd) + [True]
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
+    written(tmp_path, *({"gold": str(i), "pred": str(i), "long": "x" * 1000} for i in range(1000)))
+    with subprocess.Popen(
+        [sys.executable, "-m", "ponder.scripts.grade", "pairs.jsonl"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=environment(),
+    ) as done:
+        assert done.stdout is not None
+        assert done.stderr is not None
+        assert json.loads(done.stdout.readline())["equivalent"] is True
+        done.stdout.close()
+        assert (done.wait(60), done.stderr.read()) == (0, "")
 
 
 def test_mistakes(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_strict_comparison_serves_bare_answers_alike(pairs: Any) -> None:
         (r"So \boxed{2}.", "2"),
         (r"\boxed{1} or rather \boxed{\frac{1}{2}}", r"\frac{1}{2}"),
         (r"\fbox{3}", "3"),
+        (r"\boxed {4}", "4"),
         (r"<think>\boxed{1}</think> \boxed{2}", "2"),
         (r"<think>\boxed{1}</think>", None),
         (r"<think>\boxed{1}", None),
@@ -98,7 +99,14 @@ def test_stated_answers_are_an_option(reply: str, answer: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("reply", "answer"),
-    [("I got 7, then 1,234.5.", "1,234.5"), ("-3 or 4/5", "4/5"), ("3 and\n12,000", "12,000"), ("no number", None)],
+    [
+        ("I got 7, then 1,234.5.", "1,234.5"),
+        ("1,2", "2"),
+        ("1,2345", "2345"),
+        ("-3 or 4/5", "4/5"),
+        ("3 and\n12,000", "12,000"),
+        ("no number", None),
+    ],
 )
 def test_the_last_number_is_an_option(reply: str, answer: str | None) -> None:
     assert final_answer(reply, last_number=True) == answer
@@ -121,6 +129,17 @@ def test_what_is_loose_is_an_option(gold: str, pred: str, options: dict[str, Any
     assert not equivalent("7", pred, Options.of(options))
 
 
+def test_a_gold_solution_is_read_by_its_box() -> None:
+    assert equivalent(r"So 1 + 1 = \boxed{2}.", r"It is \boxed{2.0}.")
+    assert not equivalent(r"Of \boxed{1} and \boxed{2}", r"\boxed{1,2}")
+
+
+def test_digits_of_other_scripts_are_read_out_of_replies() -> None:
+    options = Options(match_types=("latex", "expr"), language="ARABIC")
+    assert equivalent("66", "الجواب هو ٦٦", options)
+    assert not equivalent("67", "الجواب هو ٦٦", options)
+
+
 @pytest.mark.parametrize(
     ("reply", "found"),
     [("**B**", "B"), ("It's (C).", "C"), ("I am sure: the answer is D", "D"), ("none", None), ("", None)],
@@ -136,6 +155,9 @@ ODD = [
     "\\" * 1_000_000,
     "answer is " * 100_000,
     "<think>" * 150_000,
+    "1," * 500_000,
+    "1,234," * 150_000,
+    "x" * 1_000_000,
 ]
 
 
@@ -154,6 +176,7 @@ def test_hostile_predictions_are_wrong_and_quick(pred: str, monkeypatch: pytest.
     monkeypatch.setattr("ponder.tasks.equivalence.LIMIT", 1.0)
     start = time.monotonic()
     assert not equivalent("2", pred)
+    assert not equivalent(pred, "2")
     assert not equivalent("2", pred, Options(match_types=("latex", "expr")))
     assert time.monotonic() - start < 15.0
 
