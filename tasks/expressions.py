@@ -78,15 +78,16 @@ def equal(one: Any, other: Any) -> bool:
 
     if one is None or other is None:
         return False
-    if not verify(one, other, timeout_seconds=None):
-        orders = sympy.And, sympy.Or, sympy.Gt, sympy.Ge, sympy.Lt, sympy.Le
-        if not (isinstance(one, orders) and isinstance(other, orders)):
-            return False
-        simple = sympy.simplify(one)  # 1 < x < 2 and 2 > x > 1
-        return simple not in (sympy.true, sympy.false) and bool(simple == sympy.simplify(other))
-    # math-verify compares six places after the point, however small the numbers are.
-    numbers = isinstance(one, sympy.Number) and isinstance(other, sympy.Number)
-    return not numbers or one == other or bool(abs(one - other) * 10**5 <= abs(one))
+    alike = verify(one, other, timeout_seconds=None)
+    if getattr(one, "is_number", False) and getattr(other, "is_number", False) and (_floats(one) or _floats(other)):
+        # math-verify compares six places after the point, however small the numbers are.
+        exact, apart = _exact(one), _exact(one) - _exact(other)
+        return bool(apart == 0 or (alike and abs(apart) * 10**5 <= abs(exact)))
+    orders = sympy.And, sympy.Or, sympy.Gt, sympy.Ge, sympy.Lt, sympy.Le
+    if alike or not (isinstance(one, orders) and isinstance(other, orders)):
+        return bool(alike)
+    simple = sympy.simplify(one)  # 1 < x < 2 and 2 > x > 1
+    return simple not in (sympy.true, sympy.false) and bool(simple == sympy.simplify(other))
 
 
 def extracted_equal(
@@ -143,5 +144,17 @@ def _simplest(expression: Any) -> Any:
         return parts.args[0] if len(parts) == 1 else parts
     if isinstance(expression, sympy.Tuple):
         return sympy.Tuple(*map(_simplest, expression.args))
-    exact = expression.xreplace({one: sympy.Rational(str(one)) for one in expression.atoms(sympy.Float)})
-    return sympy.simplify(exact.doit())
+    return sympy.simplify(_exact(expression))
+
+
+def _floats(expression: Any) -> Any:
+    import sympy
+
+    return expression.atoms(sympy.Float)
+
+
+def _exact(expression: Any) -> Any:
+    """An expression with fractions in place of decimals."""
+    import sympy
+
+    return expression.xreplace({one: sympy.Rational(str(one)) for one in _floats(expression)}).doit()

@@ -48,6 +48,7 @@ def workers() -> Iterator[None]:
         ["204_5", "204_{5}", "0204_5"],
         ["1.5e3", "1500", r"1.5 \times 10^3", "1.5E3"],
         [r"\sqrt{-1}", "i"],
+        ["1.6e-19", r"1.6\times10^{-19}", r"\frac{16}{10^{20}}"],
         [r"2\sqrt{3}x^2", "2√3x²", r"x^2\sqrt{12}"],
         ["12", "１２", "١٢", "**12**"],  # noqa: RUF001  # digits of other scripts
         ["7", "7 dollars", "7 cm^2", r"7\text{ per week}", "7 square inches", "7 hours"],
@@ -73,6 +74,8 @@ def test_equal_answers_form_one_group(group: Any) -> None:
         ("5", "5 or 6"),
         ("1/3", "0.333"),
         ("0.00000001", "0.00000002"),  # six places after the point are not enough here
+        (r"1.6\times10^{-19}", r"1.7\times10^{-19}"),
+        ("1.6e-19", "0"),
         ("(0,1)", "[0,1)"),
         ("(1,2)", "(2,1)"),
         (r"\sqrt{67}", r"\sqrt{67},-\sqrt{85}"),
