@@ -65,6 +65,7 @@ def test_strategies_that_ask_in_words_are_served(tmp_path: Path, monkeypatch: py
     pytest.importorskip("vllm")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     given = ("model=smollm2", "task=gsm8k", f"task.path={GSM8K}", "task.limit=5", "budget.n=3", "verifier=none")
+    given += ("prompt=short_steps",)
     searches = "search=gen_select,universal_self_consistency"
     done = ponder(tmp_path, "-m", searches, *given, "select=weighted_vote", "solution.max_tokens=160").well()
     assert "follows no instructions" not in done.err

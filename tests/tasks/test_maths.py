@@ -356,7 +356,7 @@ def test_the_recipes_reach_the_chat_letter_by_letter() -> None:
     assert reaches_the_chat("task=gsm8k", "model.system=Be brief.")[0]["content"] == "Be brief."
 
 
-def test_smollm2_keeps_its_own_template() -> None:
+def test_smollm2_is_asked_in_the_users_message() -> None:
     messages = reaches_the_chat("experiment=smollm2_gsm8k", "model=smollm2")
     assert [message["role"] for message in messages] == ["user"]
     assert messages[0]["content"].startswith("Solve the problem step by step")
