@@ -25,10 +25,11 @@ from fractions import Fraction
 from functools import lru_cache
 from multiprocessing.util import Finalize
 from typing import Any, TypeVar
-from unicodedata import decimal
 
 from ponder.errors import TaskError
 from ponder.tasks import expressions
+from ponder.tasks.cleaning import boxed as boxed
+from ponder.tasks.cleaning import cleaned, is_text
 
 V = TypeVar("V")
 
@@ -36,38 +37,11 @@ LIMIT = 5.0
 """Seconds that one comparison or one answer may take; what takes longer is not equal, or stays as it is written."""
 START = 120.0
 """Seconds in which a worker must have started, on a busy machine too."""
-LONGEST = 2000
-"""Characters of an answer that is read; a longer one equals itself alone."""
 WORKERS = max(2, min(4, (os.cpu_count() or 1) // 2))
 
 _NUMBER = re.compile(r"([+-]?)\s*([1-9]\d{0,2}(?:,\d{3})+|\d{1,40})?(\.\d{1,40})?")
-_BASED = re.compile(r"0*(\d[0-9A-F]{0,40})_(?:\{(\d{1,2})\}|(\d{1,2}))")
-_WRAPPED = re.compile(r"\$\$(.*)\$\$|\$(.*)\$|\\\((.*)\\\)|\\\[(.*)\\\]", re.DOTALL)
-_FUNCTIONS = r"a?(?:sin|cos|tan)h?|arc(?:sin|cos|tan)|cot|sec|csc|log|ln|exp|sqrt|frac|pi|gcd|lcm|mod|max|min|infinity"
-_WORDS = re.compile(  # not a product of variables
-    rf"(?!(?:{_FUNCTIONS})\b)(?:no|[^\W\d_]{{3,}})(?:[ '][^\W\d_]+)*", re.IGNORECASE
-)
-_MIXED = re.compile(r"([+-]?\d{1,40}) (\d{1,40})/(\d{1,40})")
-_SCIENTIFIC = re.compile(r"([+-]?\d{1,40}(?:\.\d{1,40})?)[eE]([+-]?\d{1,3})")
-_APART = re.compile(r"(?<!frac)(?<!frac )(?<!binom )(?<!\d)\d+(?:\.\d+)? \d")  # math-verify adds 1 2 up to 3
-_TEXT = re.compile(r"\\(?:text|textbf|textit|mbox|mathrm|mathbf)\s*\{([^{}]*)\}")
-_UNIT = re.compile(  # never a single letter: 5t is no 5
-    r"(?P<number>.*[\d})\]]|.*\\pi)(?:(?:\\[ ,;!]|[\s~])*(?:"
-    r"\\(?:text|textrm|mbox)\s*\{[^{}]*\}|\\(?:mathrm|rm)\s*\{[^{}]{2,}\}|"
-    r"(?:(?:square|sq\.?|cubic|cu\.?)\s*)?(?:[cdkmn]m|in|ft|yd|mi|kg|mg|lbs?|oz|m[lL]|hrs?|mins?|secs?|mph|deg|feet|"
-    r"foot|inch(?:es)?|(?:yard|mile|(?:centi|milli|kilo|deci)?met(?:er|re)|(?:kilo|milli)?gram|pound|ounce|"
-    r"(?:milli)?lit(?:er|re)|gallon|second|minute|hour|day|week|month|year|degree|radian|dollar|cent|unit|point)s?)\b"
-    r")(?:\s*\^\s*(?:\d|\{\s*\d\s*\}))?)+",
-    re.DOTALL,
-)
-_PERCENT = re.compile(r"\s*(?:\\?%|\b(?:percent|percentage|pct)\b)")
-_NO_PROSE = re.compile(rf"\\[a-zA-Z]+|(?<![^\W\d_])(?:and|or|{_FUNCTIONS})(?![^\W\d_])", re.IGNORECASE)
-_PROSE = re.compile(r"(?<![^\W\d_])(?:[^\W\d_]{2,}[,;:]? [^\W\d_]{3,}|[^\W\d_]{3,}[,;:]? [^\W\d_]{2,})")
-_SIGNS = str.maketrans(
-    {"\u00b2": "^2", "\u00b3": "^3", "\u00bd": r"\frac{1}{2}", "\u2264": r"\le ", "\u2265": r"\ge ", "\u2260": r"\neq "}
-)
-_ROOT = re.compile(r"\u221a\s*(?:(\d+|[a-zA-Z])|(?=\())")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # an escaped brace is part of what is boxed
+_CLOCK = re.compile(r"(\d{1,2}(?::\d\d)?) [ap]m")
+_BASED = re.compile(r"([1-9][0-9A-F]{0,40}|0)_\{\d{1,2}\}")
 _ROUNDED = re.compile(r"[+-]?\d*\.\d{5,40}[1-9]0*")
 _lock = threading.Lock()
 _turns = threading.BoundedSemaphore(WORKERS)
@@ -88,21 +62,21 @@ def equal(gold: str, given: str) -> bool:
     Raises:
         TaskError: no worker could be started.
     """
-    one, other = _cleaned(gold), _cleaned(given)
+    one, other = cleaned(gold), cleaned(given)
     if not one or not other:
         return False
-    if one == other or _is_text(one) or _is_text(other):
-        return one == other
+    if one == other:
+        return True
     numbers = _number(one), _number(other)
     if numbers[0] is not None and numbers[1] is not None:
         both = _ROUNDED.fullmatch(one) and _ROUNDED.fullmatch(other)
         return numbers[0] == numbers[1] or bool(both and _near(numbers[0], numbers[1]))
-    based = _BASED.fullmatch(one), _BASED.fullmatch(other)
-    if based[0] and based[1]:
-        return _based(based[0]) == _based(based[1])
-    if based[0] or based[1]:  # a base that the question names may be left out
-        digits = [found[1] if found else text for found, text in zip(based, (one, other), strict=True)]
-        return digits[0] == digits[1]
+    for form in (_BASED, _CLOCK):  # a base that the question names may be left out, and so may the half of the day
+        found = form.fullmatch(one), form.fullmatch(other)
+        if found[0] or found[1]:
+            return _bare(found[0], one) == _bare(found[1], other) and not (found[0] and found[1])
+    if is_text(one) or is_text(other):
+        return False
     return _equal(one, other)
 
 
@@ -116,13 +90,11 @@ def key(answer: str) -> str:
     Raises:
         TaskError: no worker could be started.
     """
-    text = _cleaned(answer)
+    text = cleaned(answer)
     number = _number(text)
     if number is not None:  # a decimal that `equal` takes for a rounded fraction has no exact one
         return text.rstrip("0") if _ROUNDED.fullmatch(text) else _written(number)
-    if found := _BASED.fullmatch(text):
-        return _based(found)
-    return text if not text or _is_text(text) else _key(text)
+    return text if not text or is_text(text) else _key(text)
 
 
 def extracted_equal(
@@ -135,20 +107,6 @@ def extracted_equal(
     """
     given_ = (gold, given, match_types, precision, strict, allow_set_relation_comp)
     return _worked(expressions.extracted_equal, given_, otherwise=False)
-
-
-def boxed(text: str) -> str | None:
-    r"""What stands in the last \boxed{...} of a text; None if there is none, or if it is never closed."""
-    start = text.rfind(r"\boxed{")
-    if start < 0:
-        return None
-    start += len(r"\boxed{")
-    depth = 1
-    for brace in _BRACE.finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(brace[0], 0)
-        if depth == 0:
-            return text[start : brace.start()].strip()
-    return None
 
 
 def close() -> None:
@@ -179,62 +137,15 @@ def _equal(one: str, other: str) -> bool:
 @lru_cache(maxsize=20_000)
 def _key(text: str) -> str:
     written = _worked(expressions.key, (text,), otherwise=text)
-    return written if _cleaned(written) == written else text
-
-
-def _cleaned(answer: str) -> str:
-    """An answer without the signs around it; cleaned again, it stays the same."""
-    text = " ".join(answer.split())
-    if len(text) > LONGEST:
-        return text
-    for _ in range(9):
-        before, text = text, _cleaned_once(text)
-        if text == before:
-            break
-    return text
-
-
-def _cleaned_once(text: str) -> str:
-    """Without dollars, a box, emphasis, a full stop, percent, a unit, spaces in a number."""
-    if not text.isascii():
-        text = "".join(str(decimal(one)) if one.isdecimal() else one for one in text).translate(_SIGNS)
-        text = _ROOT.sub(lambda root: rf"\sqrt{{{root[1]}}}" if root[1] else r"\sqrt", text)
-    text = text.rstrip(".").strip()
-    if found := _WRAPPED.fullmatch(text):
-        text = next(part for part in found.groups() if part is not None).strip()
-    if text.startswith(r"\boxed{") and text == rf"\boxed{{{boxed(text)}}}":
-        text = str(boxed(text))
-    if len(text) > 4 and text.startswith("**") and text.endswith("**"):
-        text = text.strip("*")
-    text = re.sub(r"(?<!\\)\$", "", text)
-    text = re.sub(r"(?<=\d)(?:\\[ ,!]|,\\!|[ ~])\s*(?=\d{3}(?!\d))", "", text)
-    text = re.sub(r"(?<=\d)i\b", " i", _PERCENT.sub("", text).strip())  # math-verify takes 2i for a variable's double
-    if found := _TEXT.fullmatch(text):
-        text = found[1].strip()
-    if found := _MIXED.fullmatch(text):
-        text = rf"{found[1]}\frac{{{found[2]}}}{{{found[3]}}}"
-    if found := _SCIENTIFIC.fullmatch(text):
-        text = rf"{found[1]}\times 10^{{{int(found[2])}}}"
-    if found := _UNIT.fullmatch(text):
-        text = found["number"].strip()
-    text = " ".join(text.split())
-    return text.casefold() if _WORDS.fullmatch(text) else text
-
-
-def _is_text(answer: str) -> bool:
-    """Whether a cleaned answer is read letter by letter: words, prose, numbers side by side, or too much."""
-    if len(answer) > LONGEST or _WORDS.fullmatch(answer) or _APART.search(answer):
-        return True
-    return bool(_PROSE.search(_NO_PROSE.sub("0", _TEXT.sub("0", answer))))
+    return written if cleaned(written) == written else text
 
 
 def _near(one: Fraction, other: Fraction) -> bool:
     return round(one, 6) == round(other, 6) and abs(one - other) * 10**5 <= abs(one)
 
 
-def _based(found: re.Match[str]) -> str:
-    """A number with its base, in one way of writing it."""
-    return f"{found[1]}_{{{found[2] or found[3]}}}"
+def _bare(found: re.Match[str] | None, text: str) -> str:
+    return found[1] if found else text
 
 
 def _number(text: str) -> Fraction | None:

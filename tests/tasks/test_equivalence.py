@@ -3,6 +3,7 @@ r"""Answers that are equal, and answers that are not; from any thread, and withi
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from ponder.tasks import equivalence
+from ponder.tasks.cleaning import LONGEST, cleaned, is_text
 from ponder.tasks.equivalence import boxed, close, equal, key
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +50,8 @@ def workers() -> Iterator[None]:
         ["204_5", "204_{5}", "0204_5"],
         ["1.5e3", "1500", r"1.5 \times 10^3", "1.5E3"],
         [r"\sqrt{-1}", "i"],
+        ["3(4)", "12", "3 (4)", r"3\cdot 4"],
+        ["4:30 p.m.", r"4:30\text{ pm}", "4:30 PM", r"$4:30\ \text{p.m.}$"],
         ["1.6e-19", r"1.6\times10^{-19}", r"\frac{16}{10^{20}}"],
         [r"2\sqrt{3}x^2", "2√3x²", r"x^2\sqrt{12}"],
         ["12", "１２", "١٢", "**12**"],  # noqa: RUF001  # digits of other scripts
@@ -101,6 +105,8 @@ def test_equal_answers_form_one_group(group: Any) -> None:
         (r"\frac{1}{0}", r"\frac{2}{0}"),
         ("1<x<2", "x>1"),
         ("yes", "no"),
+        ("10 a.m.", r"10\text{ p.m.}"),
+        ("7", "3(4)"),
         ("5", "5 million"),
         ("a d b", "a b c"),
         ("The answer is 5", "The answer is 6"),
@@ -117,7 +123,9 @@ def test_a_decimal_equals_what_it_is_rounded_from_but_votes_for_itself() -> None
     assert key("1/3") != key("0.333333")
 
 
-@pytest.mark.parametrize(("gold", "given"), [("204_5", "204"), ("204", "204_5"), ("1<x<2", "2>x>1"), ("x=5", "5")])
+@pytest.mark.parametrize(
+    ("gold", "given"), [("204_5", "204"), ("204", "204_5"), ("4:30 p.m.", "4:30"), ("1<x<2", "2>x>1"), ("x=5", "5")]
+)
 def test_equal_in_other_ways(gold: str, given: str) -> None:
     assert equal(gold, given)
     assert equal(given, key(given))
@@ -126,6 +134,41 @@ def test_equal_in_other_ways(gold: str, given: str) -> None:
 def test_a_variable_that_an_answer_names_counts_where_both_name_one() -> None:
     assert not equal("x=5", "y=5")
     assert key("x=5") == key("y=5") == "5", "the one case of equal keys and unequal answers"
+
+
+PIECES = [
+    "5",
+    " cm",
+    r"\text{a}",
+    "}",
+    "{",
+    "^2",
+    " ",
+    r"\ ",
+    "x",
+    "$",
+    "%",
+    ".",
+    ",",
+    r"\pi",
+    r"\boxed{",
+    "**",
+    "_",
+    "and ",
+]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_cleaning_is_quick_and_once_is_enough(seed: int) -> None:
+    draw = random.Random(seed)
+    for _ in range(10):
+        middle = "".join(draw.choices(PIECES, k=draw.randint(1, 3)))
+        text = (draw.choice(PIECES) + middle * LONGEST)[: LONGEST - 10] + draw.choice(PIECES)
+        start = time.monotonic()
+        once = cleaned(text)
+        is_text(once)
+        assert time.monotonic() - start < 2.0
+        assert cleaned(once) == once
 
 
 def test_keys_are_readable() -> None:
