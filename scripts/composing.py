@@ -125,7 +125,8 @@ def check_judges(verifiers: Mapping[str, Any], config: DictConfig, choices: Mapp
                 f"{key}={choices.get(key, type(part).__name__)} asks a model in words; "
                 f"model={choices.get('model')} follows no instructions",
                 "model=smollm2 or model=local model.path=DIR; or a judge of its own: "
-                f"'{key}.judge{'.sampler' if key == 'task' else ''}={{_target_:ponder.samplers.vllm_engine.VLLMSampler,model:DIR}}'",
+                f"'{key}.judge{'.sampler' if key == 'task' else ''}="
+                "{_target_:ponder.samplers.vllm_engine.VLLMSampler,model:DIR}'",
             )
 
 

@@ -1,20 +1,19 @@
 """Starts one untrusted Python program in its jail, watches it, and tells how it ended; a script of `execution.py`'s.
 
 On standard input: one line of JSON (the job), after which the pipe stays open: its end means that the parent has died,
-and ends the program. On standard output: JSON, the fields of `execution.Ran` and the mark that came.
+and ends the program. On standard output: JSON, the fields of `execution.Ran` and the mark that came; or why there was
+no running it, as `refused`.
 
-Three processes: this one, which watches; the keeper (`jail.py`), which enters new namespaces and builds a root of its
-own there; and the program, process 1 of its PID namespace, so that the kernel ends all that it has started with it.
+Four processes: this one, which watches; the keeper, which enters new namespaces and builds a root of its own there;
+process 1 of the PID namespace, with which the kernel ends all that is in it; and the program (`jail.py`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import selectors
 import signal
-import struct
 import sys
 import time
 from typing import Any
@@ -23,7 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import jail  # type: ignore[import-not-found]  # it stands beside this file; nothing of ponder is loaded here
 
 POLL = 0.05
-"""Seconds between two looks at the program's memory."""
+"""Seconds between two looks at the program's memory; most programs end before the first."""
 
 
 def map_users(pid: int) -> None:
@@ -37,136 +36,136 @@ def map_users(pid: int) -> None:
             file.write(lines)
 
 
-def memory(pid: int) -> int:
-    """Bytes that a process and all that it has started hold, as far as they are their own."""
-    held, pending = 0, [str(pid)]
-    while pending:
-        one = pending.pop()
-        try:
-            with open(f"/proc/{one}/status") as file:
-                fields = dict(line.split(":", 1) for line in file)
-            held += sum(int(fields[name].split()[0]) for name in ("RssAnon", "RssShmem") if name in fields) * 1024
-            for task in os.listdir(f"/proc/{one}/task"):
-                with open(f"/proc/{one}/task/{task}/children") as file:
-                    pending += file.read().split()
-        except OSError:  # it has just ended
-            continue
-    return held
+def descendants(pid: int, own: int) -> list[str]:
+    """Processes that a process has started, and theirs in turn, without the first `own` generations."""
+    found, generation = [], [str(pid)]
+    while generation:
+        started = []
+        for one in generation:
+            try:
+                for task in os.listdir(f"/proc/{one}/task"):
+                    with open(f"/proc/{one}/task/{task}/children") as file:
+                        started += file.read().split()
+            except OSError:  # it has just ended
+                continue
+        own -= 1
+        found += started if own < 1 else []
+        generation = started
+    return found
 
 
-class Watch:
-    """What is known of a running program."""
-
-    def __init__(self, job: dict[str, Any]) -> None:
-        self.job = job
-        self.ended = "exited"
-        self.program = 0
-        self.status: int | None = None
-        self.start = time.monotonic()
-
-    def stop(self, why: str) -> None:
-        """Ends the program, once."""
-        if self.ended == "exited" and self.status is None:
-            self.ended = why
-        self.kill()
-
-    def kill(self) -> None:
-        """Ends the program's processes: its namespace with it, or its session."""
-        if self.program:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                (os.kill if self.job["isolation"] == "namespaces" else os.killpg)(self.program, signal.SIGKILL)
-
-    def tell(self, told: bytes) -> None:
-        """Takes the program's number, and later how it ended."""
-        for (number,) in struct.iter_unpack("q", told):
-            if not self.program:
-                self.program = number
-            else:
-                self.status = number
+def held(pid: str, file: str, names: tuple[str, ...]) -> int:
+    """The sum of some of a process's figures, in bytes; 0 if it has ended."""
+    try:
+        with open(f"/proc/{pid}/{file}") as lines:
+            fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    except OSError:
+        return 0
+    return sum(int(fields[name].split()[0]) for name in names if name in fields) * 1024
 
 
-def watched(job: dict[str, Any], pid: int, told: int, out: int, err: int, mark: int) -> dict[str, Any]:
-    """Reads what the program writes and looks after its limits, until it has ended."""
-    watch, most = Watch(job), job["output_kb"] * 1024
-    texts = {out: bytearray(), err: bytearray(), mark: bytearray()}
+def too_much(pids: list[str], most: int) -> bool:
+    """Whether processes hold more than `most` bytes together; pages that they share count once.
+
+    The cheap figure counts shared pages for each process. Only where it is too large is the kernel asked to divide.
+    """
+    cheap = {pid: held(pid, "status", ("RssAnon", "RssShmem", "VmSwap")) for pid in pids}
+    if sum(cheap.values()) <= most:
+        return False
+    exact = {pid: held(pid, "smaps_rollup", ("Pss_Anon", "Pss_Shmem", "SwapPss")) for pid in pids}
+    return sum(exact[pid] or cheap[pid] for pid in pids) > most
+
+
+def watched(job: dict[str, Any], pid: int, told: int, go: int, streams: dict[str, int]) -> dict[str, Any]:
+    """Reads what the program writes and looks after its limits, until it has ended and all that it started with it."""
+    most, memory, own = job["output_kb"] * 1024, job["memory_mb"] * jail.MB, 2 if job["isolation"] == "namespaces" else 1
+    texts = {fd: bytearray() for fd in (told, *streams.values())}
+    start = time.monotonic()
+    last, look, why = start + job["wall_seconds"], start + POLL, ""
     chosen = selectors.DefaultSelector()
-    for fd in (*texts, told, 0):
+    for fd in (*texts, 0):
         chosen.register(fd, selectors.EVENT_READ)
-    wait, deadline = POLL, watch.start + job["wall_seconds"]
-    while told in chosen.get_map() or (any(fd in chosen.get_map() for fd in texts) and time.monotonic() < deadline + 1):
-        for key, _ in chosen.select(wait):
+    until = float("inf")  # without isolation a daemon can hold a stream for ever
+    while (told in chosen.get_map() or set(streams.values()) & set(chosen.get_map())) and time.monotonic() < until:
+        now, stop = time.monotonic(), ""
+        if not why and not texts[told] and now > last:
+            stop = "time"
+        elif not why and not texts[told] and now > look:
+            look = now + POLL
+            stop = "memory" if too_much(descendants(pid, own), memory) else ""
+        for key, _ in chosen.select(POLL):
             chunk = os.read(key.fd, 65536)
-            if key.fd == 0:
-                watch.stop("killed")
-                chosen.unregister(0)
-            elif not chunk:
+            if not chunk:
                 chosen.unregister(key.fd)
-            elif key.fd == told:
-                watch.tell(chunk)
-            else:
+                until = now + 1 if key.fd == told else until
+                stop = "killed" if key.fd == 0 else stop
+                continue
+            if key.fd in texts:
                 texts[key.fd] += chunk
                 if len(texts[key.fd]) > most:
                     del texts[key.fd][most:]
-                    watch.stop("output")
-        if watch.status is not None and told in chosen.get_map() and job["isolation"] == "none":
-            watch.kill()  # what the program has left behind
-        if time.monotonic() > deadline:
-            watch.stop("time")
-        elif watch.program and watch.status is None and memory(watch.program) > job["memory_mb"] * jail.MB:
-            watch.stop("memory")
+                    stop = "output"
+        if stop and not why:
+            why = stop
+            os.close(go)
     os.waitpid(pid, 0)
-    ended, code = watch.ended, None
-    if watch.status is not None and ended == "exited":
-        if os.WIFEXITED(watch.status):
-            code = os.WEXITSTATUS(watch.status)
+    seconds = time.monotonic() - start
+    said: dict[str, Any] = json.loads(texts[told] or "{}")
+    shown = {name: bytes(texts[fd]).decode("utf-8", "replace") for name, fd in streams.items()}
+    if "refused" in said or not (said or why):
+        return {"refused": said.get("refused") or shown["err"] or "no program was started"}
+    ended, code = why or "exited", None
+    if ended == "exited":
+        if os.WIFEXITED(said["status"]):
+            code = os.WEXITSTATUS(said["status"])
         else:
-            ended = "time" if os.WTERMSIG(watch.status) in (signal.SIGXCPU, signal.SIGKILL) else "killed"
-    shown = {
-        name: bytes(texts[fd]).decode("utf-8", "replace") for name, fd in (("out", out), ("err", err), ("mark", mark))
-    }
-    return {"ended": ended, "code": code, "seconds": time.monotonic() - watch.start, **shown}
+            number = os.WTERMSIG(said["status"])
+            spent = number == signal.SIGKILL and said["cpu"] >= max(1, round(job["seconds"]))
+            ended = "time" if spent or number == signal.SIGXCPU else "killed"
+    return {"ended": ended, "code": code, "seconds": seconds, **shown}
 
 
-def main() -> None:
-    """Reads a job, runs it, tells how it ended; an isolation that the kernel refuses is told as `refused`."""
-    job = json.loads(sys.stdin.buffer.readline())
-    job["program_bytes"] = 4 * len(job["program"])
-    pipes = [os.pipe() for _ in range(6)]
-    (out, out_), (err, err_), (mark, mark_), (given, given_), (told, told_), (go, go_) = pipes
+def start(job: dict[str, Any]) -> dict[str, Any]:
+    """Runs a job to its end."""
+    isolated = job["isolation"] == "namespaces"
+    if isolated and not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
+        return {"refused": "the kernel does not list a process's children (CONFIG_PROC_CHILDREN)"}
+    (out, out_), (err, err_), (mark, mark_), (given, given_), (told, told_), (go, go_) = (os.pipe() for _ in range(6))
     os.write(given_, job["mark"].encode())
     os.close(given_)
-    with open(f"{job['folder']}/stdin", "w+b") as stdin:
-        stdin.write(job["stdin"].encode("utf-8", "surrogatepass"))
-        stdin.flush()
-        stdin.seek(0)
-        if job["isolation"] == "none":
-            with open(f"{job['folder']}/program.py", "wb") as file:
-                file.write(job["program"].encode("utf-8", "surrogatepass"))
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                for fd in (out, err, mark, told, go_):
-                    os.close(fd)
-                code = jail.keeper(job, [stdin.fileno(), out_, err_, given, mark_], told_, go)
-            except BaseException as error:
-                os.write(err_, f"refused: {error}".encode())
-            os._exit(code)
-    for fd in (out_, err_, mark_, given, told_, go):
+    for name in ["stdin", *([] if isolated else ["program"])]:
+        with open(f"{job['folder']}/{name}.py".replace("stdin.py", "stdin"), "wb") as file:
+            file.write(job[name].encode("utf-8", "surrogatepass"))
+    stdin = os.open(f"{job['folder']}/stdin", os.O_RDONLY)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            for fd in (0, out, err, mark, told, go_):
+                os.close(fd)
+            jail.keeper(job, [stdin, out_, err_, given, mark_], told_, go)
+        except BaseException as error:
+            os.write(told_, json.dumps({"refused": str(error)}).encode())
+        os._exit(0)
+    for fd in (stdin, out_, err_, mark_, given, told_, go):
         os.close(fd)
-    if job["isolation"] == "namespaces" and os.read(told, 8):
+    if isolated and os.read(told, 1) == b" ":
         try:
             map_users(pid)
         except OSError as error:
-            os.kill(pid, signal.SIGKILL)
+            os.close(go_)
             os.waitpid(pid, 0)
-            sys.stdout.write(json.dumps({"refused": f"users cannot be mapped: {error}"}))
-            return
+            return {"refused": f"users cannot be mapped: {error}"}
         os.write(go_, b"1")
-    found = watched(job, pid, told, out, err, mark)
-    if found["code"] is None and found["ended"] == "exited":
-        found["refused"] = found["err"].removeprefix("refused: ") or "no program was started"
-    sys.stdout.write(json.dumps(found))
+    return watched(job, pid, told, go_, {"out": out, "err": err, "mark": mark})
+
+
+def main() -> None:
+    """Reads a job, runs it, tells how it ended."""
+    job = json.loads(sys.stdin.buffer.readline())
+    job["program_bytes"] = 4 * len(job["program"])
+    jail.end_with_parent()
+    if os.getppid() == job["parent"]:
+        sys.stdout.write(json.dumps(start(job)))
 
 
 if __name__ == "__main__":

@@ -51,6 +51,12 @@ def test_strict_comparison_serves_bare_answers_alike(pairs: Any) -> None:
     assert [p["id"] for p in bare if equivalent(p["gold"], p["pred"]) != p["equivalent"]] == []
 
 
+def test_strict_comparison_calls_nothing_right_that_is_labelled_wrong(pairs: Any) -> None:
+    wrong = [pair for pair in pairs if not pair["equivalent"]]
+    assert len(wrong) == 40
+    assert [pair["id"] for pair in wrong if equivalent(pair["gold"], pair["pred"])] == []
+
+
 @pytest.mark.parametrize(
     ("reply", "answer"),
     [
