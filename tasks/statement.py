@@ -46,5 +46,16 @@ def after_last(said: str, mark: re.Pattern[str], longest: int = LONGEST) -> str 
 
 
 def outside(text: str) -> str:
-    """What stands outside `<think>...</think>`: after the last one's end, and before one that is never closed."""
-    return text.rpartition("</think>")[2].partition("<think>")[0]
+    """What stands outside `<think>...</think>`.
+
+    A thought that nothing opened begins with the text (chat templates often open it), one that never closes ends it.
+    """
+    *closed, last = text.split("</think>")
+    said: list[str] = []
+    for part in closed:
+        before, opened, _ = part.partition("<think>")
+        if opened:
+            said.append(before)
+        else:
+            said.clear()
+    return "".join(said) + last.partition("<think>")[0]

@@ -79,7 +79,8 @@ def test_source_archive_builds_the_same_wheel(built_wheel: Path, tmp_path: Path)
 def test_lock_meets_the_requirements() -> None:
     from packaging.requirements import Requirement
 
-    text = (ROOT / "requirements" / "cpu.txt").read_text(encoding="utf-8")
+    locks = (ROOT / "requirements" / name for name in ("cpu.txt", "puzzles.txt"))
+    text = "".join(lock.read_text(encoding="utf-8") for lock in locks)
     pins = dict(re.findall(r"^([a-z0-9.-]+)==(\S+)$", text, flags=re.MULTILINE))
     assert len(pins) == sum(bool(line) and not line.startswith("#") for line in text.splitlines())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -64,8 +64,8 @@ def test_it_answers_questions_through_its_chat_template(tmp_path: Path, monkeypa
 def test_strategies_that_ask_in_words_are_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("vllm")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    given = ("model=smollm2", "task=gsm8k", f"task.path={GSM8K}", "task.limit=5", "budget.n=3", "verifier=none")
-    given += ("prompt=short_steps",)
+    task = ("task=gsm8k", f"task.path={GSM8K}", "task.limit=5", "prompt=short_steps")
+    given = ("model=smollm2", *task, "budget.n=3", "verifier=none")
     searches = "search=gen_select,universal_self_consistency"
     done = ponder(tmp_path, "-m", searches, *given, "select=weighted_vote", "solution.max_tokens=160").well()
     assert "follows no instructions" not in done.err

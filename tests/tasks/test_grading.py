@@ -70,6 +70,8 @@ def test_strict_comparison_calls_nothing_right_that_is_labelled_wrong(pairs: Any
         (r"\boxed{1}</think>\boxed{2}", "2"),
         (r"<think>a</think>\boxed{1}<think>b</think>\boxed{2}", "2"),
         (r"\boxed{1}<think>\boxed{2}", "1"),
+        (r"\boxed{1}<think>\boxed{2}</think>", "1"),
+        (r"<think><think>a</think>\boxed{2}</think>", None),
         (r"\boxed{\text{a \} b}}", r"\text{a \} b}"),
         (r"\boxed{2", None),
         (r"\boxed{}", None),
