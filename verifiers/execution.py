@@ -27,6 +27,9 @@ Ended = Literal["exited", "time", "memory", "output", "killed"]
 WARDEN = Path(__file__).with_name("warden.py")
 GRACE = 10.0
 """Seconds that the jail may take beyond the program's own wall time, on a busy machine, before it is ended as well."""
+SHOWN: tuple[str, ...] = ("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo")
+SHOWN += ("/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime")
+"""What an isolated program can read, beside the interpreter."""
 _turns = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
@@ -82,9 +85,9 @@ class Sandbox:
     ) -> None:
         if isolation not in ("namespaces", "none"):
             raise UserError(f"sandbox.isolation={isolation!r} is unknown", "allowed: namespaces, none")
-        self.limits = {"seconds": seconds, "wall_seconds": wall_seconds, "memory_mb": memory_mb, "disk_mb": disk_mb}
-        self.limits |= {"processes": processes, "output_kb": output_kb}
-        for name, value in self.limits.items():
+        limits = {"seconds": seconds, "wall_seconds": wall_seconds, "memory_mb": memory_mb, "disk_mb": disk_mb}
+        limits |= {"processes": processes, "output_kb": output_kb}
+        for name, value in limits.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
                 raise UserError(f"sandbox.{name}={value!r} is out of range", "allowed: a number above 0")
             if name not in ("seconds", "wall_seconds") and value != int(value):
@@ -92,11 +95,16 @@ class Sandbox:
         if isolation == "namespaces" and (refusal := _refusal()):
             raise UserError(
                 f"sandbox=isolated is not to be had here: {refusal}",
-                "needs Linux 5.14 with user namespaces (docs/sandbox.md); "
+                "needs Linux 5.14 with user namespaces, which containers and some distributions switch off "
+                "(docs/sandbox.md); "
                 "sandbox=unsafe runs what models wrote WITHOUT isolation: in a throw-away container only",
             )
-        self.isolation = isolation
-        self.packages = packages
+        self.settings = {"isolation": isolation, "packages": packages, **limits}
+        if trouble := _trial(tuple(self.settings.items())):
+            raise UserError(
+                f"sandbox: with these limits not even a program of one line runs: {trouble}",
+                f"raise what is too small for an interpreter: {limits}",
+            )
 
     def run(self, program: str, stdin: str = "") -> Ran:
         """Runs a program to its end, or to a limit; blocks its thread, at most one program a core at once.
@@ -110,9 +118,7 @@ class Sandbox:
         """
         with _turns:
             mark = secrets.token_hex(16)
-            found = _jailed(
-                {"isolation": self.isolation, "packages": self.packages, **self.limits}, program, stdin, mark
-            )
+            found = _jailed(self.settings, program, stdin, mark)
         if "refused" in found:
             raise VerifierError(f"the sandbox could not be built: {found['refused']}")
         complete = found.pop("mark") == mark
@@ -126,19 +132,22 @@ class Sandbox:
 
 def _jailed(settings: dict[str, Any], program: str, stdin: str, mark: str) -> dict[str, Any]:
     """What the jail tells of a program."""
+    folders = [os.path.realpath(one) for one in sys.path if os.path.basename(one) in ("site-packages", "dist-packages")]
+    folders = folders if settings["packages"] else []
+    python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # an environment's is a link to it
+    prefix = os.path.realpath(sys.base_prefix)
     with tempfile.TemporaryDirectory(prefix="ponder-", ignore_cleanup_errors=True) as folder:
-        python = sys.executable if settings["packages"] else getattr(sys, "_base_executable", sys.executable)
-        prefixes = [sys.base_prefix, *([sys.prefix] if settings["packages"] else [])]
         job = {
             **settings,
             "program": program,
             "stdin": stdin,
             "mark": mark,
             "folder": os.path.realpath(folder),
-            "python": os.path.join(os.path.realpath(os.path.dirname(python)), os.path.basename(python)),
-            "shown": ["/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime"],
+            "python": python,
+            "packages": folders,
+            "shown": [*SHOWN, *(f"{prefix}/{name}" for name in ("bin", "lib", "lib64")), python, *folders],
+            "parent": os.getpid(),
         }
-        job["shown"] += map(os.path.realpath, prefixes)
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-B", str(WARDEN)],
             stdin=subprocess.PIPE,
@@ -179,16 +188,16 @@ def _refusal() -> str:
     """Why programs cannot be isolated here; empty if they can."""
     if sys.platform != "linux":
         return f"{sys.platform} has no namespaces"
-    limits = {
-        "packages": False,
-        "seconds": 10,
-        "wall_seconds": 30,
-        "memory_mb": 1024,
-        "disk_mb": 1,
-        "processes": 8,
-        "output_kb": 1,
-    }
-    found = _jailed({"isolation": "namespaces", **limits}, "print('in')", "", "mark")
+    limits = {"seconds": 10, "wall_seconds": 30, "memory_mb": 1024, "disk_mb": 1, "processes": 8, "output_kb": 1}
+    return _trial(tuple({"isolation": "namespaces", "packages": False, **limits}.items()))
+
+
+@cache
+def _trial(settings: tuple[tuple[str, Any], ...]) -> str:
+    """Why not even a program of one line runs with these settings; empty if it does, or if it was merely too slow."""
+    found = _jailed(dict(settings), "print('in')", "", "mark")
     if "refused" in found:
         return str(found["refused"])
-    return "" if found["out"] == "in\n" and found["mark"] == "mark" else f"a program ended with {found}"
+    if found["ended"] == "time" or (found["out"] == "in\n" and found["mark"] == "mark"):
+        return ""
+    return f"a program ended by {found['ended']!r}, code {found['code']}: {found['err'][-200:]}"

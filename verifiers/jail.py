@@ -52,6 +52,11 @@ _program(__file__, PACKAGES)
 """Runs the program as `__main__`; the mark is read and handed on after the program's last line, and never before."""
 
 
+def tell(told: int, facts: dict[str, Any]) -> None:
+    """Writes a line for the warden."""
+    os.write(told, json.dumps(facts, separators=(",", ":")).encode() + b"\n")
+
+
 def libc() -> Any:
     """The C library, its errors kept."""
     return ctypes.CDLL(None, use_errno=True)
@@ -66,7 +71,9 @@ def checked(result: int, what: str) -> None:
 def mount(source: str, target: str, kind: str | None, flags: int, data: str = "") -> None:
     """Mounts a file system, or a folder once more."""
     kind_ = kind.encode() if kind else None
-    checked(libc().mount(os.fsencode(source), os.fsencode(target), kind_, ctypes.c_ulong(flags), data.encode()), "mount")
+    checked(
+        libc().mount(os.fsencode(source), os.fsencode(target), kind_, ctypes.c_ulong(flags), data.encode()), "mount"
+    )
 
 
 def syscall(name: str, *given: Any) -> None:
@@ -186,7 +193,7 @@ def become_program(job: dict[str, Any], fds: list[int], told: int) -> None:
         confine(isolated)
         os.execve(job["python"], [job["python"], "-s", "-P", "-B", "-S", "-c", stub], environment)
     except BaseException as error:
-        os.write(told, json.dumps({"refused": f"{job['python']}: {error}"}).encode())
+        tell(told, {"refused": f"{job['python']}: {error}"})
     os._exit(1)
 
 
@@ -207,19 +214,19 @@ def process_one(job: dict[str, Any], fds: list[int], told: int, life: int) -> No
     while True:
         pid, status, used = os.wait4(-1, 0)
         if pid == program:
-            os.write(told, json.dumps({"status": status, "cpu": used.ru_utime + used.ru_stime}).encode())
+            tell(told, {"status": status, "cpu": used.ru_utime + used.ru_stime})
             return
 
 
 def keeper(job: dict[str, Any], fds: list[int], told: int, go: int) -> None:
-    """Enters namespaces, starts the program, and ends it with all that it started: when it ends, or at the warden's word.
+    """Enters namespaces, starts the program, and ends what is left of it when it ends, or at the warden's word.
 
-    How it ended is written to `told`. The warden's word is the end of `go`, and so is the warden's own end.
+    The warden's word is the end of `go`, and so is the warden's own end.
     """
     isolated = job["isolation"] == "namespaces"
     if isolated:
         checked(libc().unshare(sum(CLONE.values())), "unshare")
-        os.write(told, b" ")
+        os.write(told, b"\n")
         if not os.read(go, 1):  # the maps of users are written from outside
             return
         build_root(job)
@@ -227,6 +234,7 @@ def keeper(job: dict[str, Any], fds: list[int], told: int, go: int) -> None:
     os.set_blocking(life_, False)
     signal.set_wakeup_fd(life_)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    tell(told, {"started": True})
     child = os.fork()
     if child == 0:
         os.close(life_)
@@ -241,8 +249,10 @@ def keeper(job: dict[str, Any], fds: list[int], told: int, go: int) -> None:
             break
         os.read(life, 64)
     for kill, pid in [(os.kill, child), *([] if isolated else [(os.killpg, child)])]:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # not yet a group of its own; its number is not free before wait4
+        with contextlib.suppress(
+            ProcessLookupError, PermissionError
+        ):  # not yet a group of its own; its number is not free before wait4
             kill(pid, signal.SIGKILL)
     _, status, used = os.wait4(child, 0)
     if not isolated:
-        os.write(told, json.dumps({"status": status, "cpu": used.ru_utime + used.ru_stime}).encode())
+        tell(told, {"status": status, "cpu": used.ru_utime + used.ru_stime})

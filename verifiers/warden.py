@@ -54,32 +54,41 @@ def descendants(pid: int, own: int) -> list[str]:
     return found
 
 
-def held(pid: str, file: str, names: tuple[str, ...]) -> int:
-    """The sum of some of a process's figures, in bytes; 0 if it has ended."""
+def held(pid: str, file: str, names: tuple[str, ...]) -> int | None:
+    """The sum of some of a process's figures, in bytes; 0 if it has ended, None if they are not for us to read."""
     try:
         with open(f"/proc/{pid}/{file}") as lines:
             fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    except PermissionError:
+        return None
     except OSError:
         return 0
     return sum(int(fields[name].split()[0]) for name in names if name in fields) * 1024
 
 
-def too_much(pids: list[str], most: int) -> bool:
-    """Whether processes hold more than `most` bytes together; pages that they share count once.
+def too_much(pid: int, own: int, most: int) -> bool:
+    """Whether what a process has started holds more than `most` bytes together; pages that are shared count once.
 
     The cheap figure counts shared pages for each process. Only where it is too large is the kernel asked to divide.
     """
-    cheap = {pid: held(pid, "status", ("RssAnon", "RssShmem", "VmSwap")) for pid in pids}
+    cheap = {one: held(one, "status", ("RssAnon", "RssShmem", "VmSwap")) or 0 for one in descendants(pid, own)}
     if sum(cheap.values()) <= most:
         return False
-    exact = {pid: held(pid, "smaps_rollup", ("Pss_Anon", "Pss_Shmem", "SwapPss")) for pid in pids}
-    return sum(exact[pid] or cheap[pid] for pid in pids) > most
+    exact = {one: held(one, "smaps_rollup", ("Pss_Anon", "Pss_Shmem", "SwapPss")) for one in cheap}
+    return sum(cheap[one] if share is None else share for one, share in exact.items()) > most
 
 
-def watched(job: dict[str, Any], pid: int, told: int, go: int, streams: dict[str, int]) -> dict[str, Any]:
+def watched(
+    job: dict[str, Any], pid: int, begun: tuple[int, bytes], go: int, streams: dict[str, int]
+) -> dict[str, Any]:
     """Reads what the program writes and looks after its limits, until it has ended and all that it started with it."""
-    most, memory, own = job["output_kb"] * 1024, job["memory_mb"] * jail.MB, 2 if job["isolation"] == "namespaces" else 1
-    texts = {fd: bytearray() for fd in (told, *streams.values())}
+    most, memory, own = (
+        job["output_kb"] * 1024,
+        job["memory_mb"] * jail.MB,
+        2 if job["isolation"] == "namespaces" else 1,
+    )
+    told, first = begun
+    texts = {told: bytearray(first), **{fd: bytearray() for fd in streams.values()}}
     start = time.monotonic()
     last, look, why = start + job["wall_seconds"], start + POLL, ""
     chosen = selectors.DefaultSelector()
@@ -88,11 +97,13 @@ def watched(job: dict[str, Any], pid: int, told: int, go: int, streams: dict[str
     until = float("inf")  # without isolation a daemon can hold a stream for ever
     while (told in chosen.get_map() or set(streams.values()) & set(chosen.get_map())) and time.monotonic() < until:
         now, stop = time.monotonic(), ""
-        if not why and not texts[told] and now > last:
+        runs = not why and b"status" not in texts[told]
+        if runs and now > last:
             stop = "time"
-        elif not why and not texts[told] and now > look:
+        elif runs and now > look:
             look = now + POLL
-            stop = "memory" if too_much(descendants(pid, own), memory) else ""
+            if too_much(pid, own, memory) and too_much(pid, own, memory):  # shares change while they are read
+                stop = "memory"
         for key, _ in chosen.select(POLL):
             chunk = os.read(key.fd, 65536)
             if not chunk:
@@ -110,12 +121,15 @@ def watched(job: dict[str, Any], pid: int, told: int, go: int, streams: dict[str
             os.close(go)
     os.waitpid(pid, 0)
     seconds = time.monotonic() - start
-    said: dict[str, Any] = json.loads(texts[told] or "{}")
+    said: dict[str, Any] = {}
+    for line in texts[told].splitlines():
+        said |= json.loads(line or b"{}")
     shown = {name: bytes(texts[fd]).decode("utf-8", "replace") for name, fd in streams.items()}
-    if "refused" in said or not (said or why):
-        return {"refused": said.get("refused") or shown["err"] or "no program was started"}
-    ended, code = why or "exited", None
-    if ended == "exited":
+    if "refused" in said or "started" not in said:
+        return {"refused": said.get("refused", "no program was started")}
+    ended, code = why or "killed", None
+    if "status" in said and not why:
+        ended = "exited"
         if os.WIFEXITED(said["status"]):
             code = os.WEXITSTATUS(said["status"])
         else:
@@ -128,15 +142,16 @@ def watched(job: dict[str, Any], pid: int, told: int, go: int, streams: dict[str
 def start(job: dict[str, Any]) -> dict[str, Any]:
     """Runs a job to its end."""
     isolated = job["isolation"] == "namespaces"
-    if isolated and not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
-        return {"refused": "the kernel does not list a process's children (CONFIG_PROC_CHILDREN)"}
+    for name in (f"task/{os.getpid()}/children", "smaps_rollup"):
+        if isolated and not os.path.exists(f"/proc/self/{name}"):
+            return {"refused": f"the kernel has no /proc/self/{name}, by which memory is watched"}
     (out, out_), (err, err_), (mark, mark_), (given, given_), (told, told_), (go, go_) = (os.pipe() for _ in range(6))
     os.write(given_, job["mark"].encode())
     os.close(given_)
-    for name in ["stdin", *([] if isolated else ["program"])]:
-        with open(f"{job['folder']}/{name}.py".replace("stdin.py", "stdin"), "wb") as file:
-            file.write(job[name].encode("utf-8", "surrogatepass"))
-    stdin = os.open(f"{job['folder']}/stdin", os.O_RDONLY)
+    for name in ("stdin", *(() if isolated else ("program.py",))):
+        with open(f"{job['folder']}/{name}", "wb") as file:
+            file.write(job[name.removesuffix(".py")].encode("utf-8", "surrogatepass"))
+    stdin = os.open(f"{job['folder']}/stdin", os.O_RDONLY)  # or the program could write to the outside's disk
     pid = os.fork()
     if pid == 0:
         try:
@@ -144,11 +159,12 @@ def start(job: dict[str, Any]) -> dict[str, Any]:
                 os.close(fd)
             jail.keeper(job, [stdin, out_, err_, given, mark_], told_, go)
         except BaseException as error:
-            os.write(told_, json.dumps({"refused": str(error)}).encode())
+            jail.tell(told_, {"refused": str(error)})
         os._exit(0)
     for fd in (stdin, out_, err_, mark_, given, told_, go):
         os.close(fd)
-    if isolated and os.read(told, 1) == b" ":
+    first = os.read(told, 1)
+    if isolated and first == b"\n":
         try:
             map_users(pid)
         except OSError as error:
@@ -156,7 +172,7 @@ def start(job: dict[str, Any]) -> dict[str, Any]:
             os.waitpid(pid, 0)
             return {"refused": f"users cannot be mapped: {error}"}
         os.write(go_, b"1")
-    return watched(job, pid, told, go_, {"out": out, "err": err, "mark": mark})
+    return watched(job, pid, (told, first), go_, {"out": out, "err": err, "mark": mark})
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """Programs that mean harm. Each prints ESCAPED where it gets what it must not have; none may pass.
 
 `{canary}` stands for a file outside that holds a secret, `{folder}` for its folder, `{port}` for a server that listens
-on the host's loopback, `{parent}` for the process that tests.
+on the host's loopback, `{name}` for an abstract socket there, `{parent}` for the process that tests.
+Those that ask the kernel by its calls stand in `hostile_calls.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ while True:
     "memory bomb": "held = []\nwhile True: held.append(bytearray(50_000_000))",
     "memory bomb of many processes": """
 import os, time
-for _ in range(6): os.fork()
+for _ in range(6):
+    try: os.fork()
+    except OSError: break
 held = bytearray(90_000_000)
 for i in range(0, len(held), 4096): held[i] = 1
 time.sleep(60)
