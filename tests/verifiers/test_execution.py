@@ -39,6 +39,12 @@ def sandbox() -> Sandbox:
     return Sandbox(**QUICK)
 
 
+@pytest.fixture(scope="module")
+def patient(sandbox: Sandbox) -> Sandbox:
+    """The same with much time: what is good passes on a busy machine, too."""
+    return Sandbox(**{**QUICK, "seconds": 20, "wall_seconds": 120})
+
+
 @pytest.fixture
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside]:
     """The outside; it is as it was when the test ends."""
@@ -49,7 +55,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_nothing_escapes(name: str, sandbox: Sandbox, outside: Outside) -> None:
+def test_nothing_escapes(name: str, sandbox: Sandbox, patient: Sandbox, outside: Outside) -> None:
     start = time.monotonic()
     ran = sandbox.run(outside.told(ALL[name]))
     assert not (ran.ended == "exited" and ran.code == 0 and ran.complete), "it passed"
@@ -59,18 +65,18 @@ def test_nothing_escapes(name: str, sandbox: Sandbox, outside: Outside) -> None:
     assert time.monotonic() - start < WALL + 5
     assert len(ran.out) <= 64 * 1024
     assert leftovers() == []
-    assert sandbox.passes("assert 1 + 1 == 2")
+    assert patient.passes("assert 1 + 1 == 2")
 
 
 def test_there_are_enough_of_them() -> None:
     assert len(ALL) == len(HOSTILE) + len(HOSTILE_CALLS) >= 25
 
 
-def test_a_good_program_runs(sandbox: Sandbox) -> None:
-    ran = sandbox.run("name = input()\nprint(f'Hello {name} ü')\nraise SystemExit(3)", "wörld")
+def test_a_good_program_runs(patient: Sandbox) -> None:
+    ran = patient.run("name = input()\nprint(f'Hello {name} ü')\nraise SystemExit(3)", "wörld")
     assert (ran.ended, ran.code, ran.out, ran.err) == ("exited", 3, "Hello wörld ü\n", "")
     assert not ran.complete
-    ran = sandbox.run("1/0")
+    ran = patient.run("1/0")
     assert (ran.ended, ran.code) == ("exited", 1)
     assert "ZeroDivisionError" in ran.err
 
@@ -102,11 +108,11 @@ def test_a_good_program_runs(sandbox: Sandbox) -> None:
         "for _ in range(5): os.wait()",
     ],
 )
-def test_what_a_script_may_do(program: str, sandbox: Sandbox) -> None:
-    ran = sandbox.run(program)
+def test_what_a_script_may_do(program: str, patient: Sandbox) -> None:
+    ran = patient.run(program)
     assert ran.ended == "exited", ran
     assert ran.code == 0, ran.err
-    assert sandbox.passes(program)
+    assert patient.passes(program)
 
 
 @pytest.mark.parametrize(
@@ -123,25 +129,25 @@ def test_what_a_script_may_do(program: str, sandbox: Sandbox) -> None:
         "exit(0)",
     ],
 )
-def test_what_is_no_pass(program: str, sandbox: Sandbox) -> None:
-    assert sandbox.passes(program) == (program == "")
+def test_what_is_no_pass(program: str, patient: Sandbox) -> None:
+    assert patient.passes(program) == (program == "")
 
 
 def test_packages_of_the_environment_are_an_option(sandbox: Sandbox) -> None:
     program = "import numpy\nassert numpy.eye(2).sum() == 2"
     assert "ModuleNotFoundError" in sandbox.run(program).err
-    assert Sandbox(**{**QUICK, "memory_mb": 1024}, packages=True).passes(program)
+    assert Sandbox(**{**QUICK, "wall_seconds": 120, "seconds": 20, "memory_mb": 1024}, packages=True).passes(program)
 
 
-def test_a_program_finds_nothing_of_the_one_before(sandbox: Sandbox) -> None:
-    assert sandbox.passes("open('/tmp/note', 'w').write('x')")
-    assert sandbox.passes("import os\nassert os.listdir('/tmp') == [] or 'note' not in os.listdir('/tmp')")
+def test_a_program_finds_nothing_of_the_one_before(patient: Sandbox) -> None:
+    assert patient.passes("open('/tmp/note', 'w').write('x')")
+    assert patient.passes("import os\nassert os.listdir('/tmp') == [] or 'note' not in os.listdir('/tmp')")
 
 
-def test_several_threads_at_once(sandbox: Sandbox) -> None:
+def test_several_threads_at_once(patient: Sandbox) -> None:
     programs = [f"print({i})\nassert {i} % 2" for i in range(12)]
     with ThreadPoolExecutor(6) as threads:
-        found = list(threads.map(sandbox.run, programs))
+        found = list(threads.map(patient.run, programs))
     assert [ran.out for ran in found] == [f"{i}\n" for i in range(12)]
     assert [ran.complete for ran in found] == [bool(i % 2) for i in range(12)]
 
@@ -156,7 +162,7 @@ def test_where_nothing_isolates_it_refuses(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(execution, "_refusal", lambda: "unshare: Operation not permitted")
     with pytest.raises(UserError, match=r"(?s)sandbox=isolated is not to be had here: unshare.*sandbox=unsafe"):
         Sandbox()
-    unsafe = Sandbox("none", seconds=2, wall_seconds=5)
+    unsafe = Sandbox("none", seconds=20, wall_seconds=120)
     assert unsafe.passes("assert 1")
     assert not unsafe.passes("assert 0")
 
