@@ -91,6 +91,7 @@ def lock(target: str, attributes: int, recursive: bool) -> None:
 def build_root(job: dict[str, Any]) -> None:
     """A root of its own: system libraries and the interpreter to read, one small folder to write, nothing else."""
     root = job["folder"]
+    checked(libc().sethostname(b"sandbox", 7), "sethostname")
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, f"size={job['program_bytes'] + MB},nr_inodes=512,mode=755")
     with open(f"{root}/program.py", "wb") as file:
@@ -150,7 +151,7 @@ def limit(job: dict[str, Any], others: int) -> None:
     limits = {"CPU": (cpu, cpu + 1), "AS": (job["memory_mb"] * MB,) * 2, "FSIZE": (disk, disk)}
     limits |= {"NOFILE": (64, 64), "CORE": (0, 0), "STACK": (8 * MB, job["memory_mb"] * MB)}
     if job["isolation"] == "namespaces":  # else the user's own processes would count
-        limits["NPROC"] = (job["processes"] + others,) * 2
+        limits |= {"NPROC": (job["processes"] + others,) * 2, "SIGPENDING": (256, 256)}
     for name, (soft, hard) in limits.items():
         kind = getattr(resource, f"RLIMIT_{name}")
         most = resource.getrlimit(kind)[1]

@@ -44,13 +44,15 @@ FORBIDDEN = {  # number on x86-64, on aarch64; these fail with EPERM
 SOCKETS = {"socket": (41, 198), "socketpair": (53, 199)}
 FAMILIES = (1, 2, 10)
 """AF_UNIX, AF_INET, AF_INET6: held by the network namespace, or by the file system."""
+SETSOCKOPT, SOL_SOCKET, BUFFERS = (54, 208), 1, (7, 8)
+"""SO_SNDBUF and SO_RCVBUF: what waits in sockets is the kernel's memory, and their own size keeps it small."""
 CLONE, CLONE3 = (56, 220), (435, 435)
 NEW_NAMESPACES = 0x7E020000
 """The flags of `clone` that ask for any. Those of `clone3` lie in memory that no filter reads: it does not exist."""
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 LOAD, EQUAL, AT_LEAST, ANY_BIT, GIVE = 0x20, 0x15, 0x35, 0x45, 0x06
-NUMBER, ARCHITECTURE, ARGUMENT = 0, 4, 16  # where they stand; of the first argument its lower half
+NUMBER, ARCHITECTURE, ARGUMENT, SECOND, THIRD = 0, 4, 16, 24, 32  # where they stand; of arguments the lower half
 ALLOW, ERROR = 0x7FFF0000, 0x00050000
 EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97
 Rule = tuple[str, int, int, str, str]
@@ -71,11 +73,17 @@ def rules(machine: str) -> bytes:
         ("", AT_LEAST, 0x40000000, "refuse", ""),  # the x32 calls of x86-64
         ("", EQUAL, CLONE3[place], "missing", ""),
         ("", EQUAL, CLONE[place], "clone", ""),
+        ("", EQUAL, SETSOCKOPT[place], "option", ""),
         *(("", EQUAL, both[place], "socket", "") for both in SOCKETS.values()),
         *(("", EQUAL, both[place], "refuse", "") for both in FORBIDDEN.values()),
         ("", GIVE, ALLOW, "", ""),
         ("clone", LOAD, ARGUMENT, "", ""),
         ("", ANY_BIT, NEW_NAMESPACES, "refuse", "allowed"),
+        ("option", LOAD, SECOND, "", ""),
+        ("", EQUAL, SOL_SOCKET, "", "allowed"),
+        ("", LOAD, THIRD, "", ""),
+        *(("", EQUAL, option, "refuse", "") for option in BUFFERS),
+        ("", GIVE, ALLOW, "", ""),
         ("socket", LOAD, ARGUMENT, "", ""),
         *(("", EQUAL, family, "allowed", "") for family in FAMILIES),
         ("", GIVE, ERROR | EAFNOSUPPORT, "", ""),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 LIBC = "import ctypes, os, platform\nlibc = ctypes.CDLL(None, use_errno=True)\n"
 
 HOSTILE_CALLS = {
@@ -39,6 +41,25 @@ for _ in range(1000):
     if libc.shmget(0, 100_000_000, 0o1600) >= 0: print("ESCAPED by shmget")
 raise SystemExit(1)
 """,
+    "buffers of sockets": """
+import socket
+held = []
+for option in (socket.SO_SNDBUF, socket.SO_RCVBUF, 32, 33):  # the last two are forced
+    held += socket.socketpair()
+    try:
+        held[-1].setsockopt(socket.SOL_SOCKET, option, 1 << 30)
+        print("ESCAPED", option)
+    except OSError as e: print(e)
+raise SystemExit(1)
+""",
+    "timers without end": LIBC
+    + """
+timer, n = ctypes.c_void_p(), 0
+while n < 10_000 and libc.timer_create(1, None, ctypes.byref(timer)) == 0: n += 1
+print("ESCAPED" if n == 10_000 else "", n)
+raise SystemExit(1)
+""",
+    "the host's name": f"import os\nprint('ESCAPED' if os.uname().nodename == {os.uname().nodename!r} else '')\nx",
     "the kernel's log": LIBC
     + """
 text = ctypes.create_string_buffer(4096)

@@ -182,10 +182,13 @@ def test_a_kernel_that_refuses_is_noticed() -> None:
     assert "unshare: Operation not permitted" in done.stdout, done.stderr
 
 
-def verdict(machine: str, number: int, argument: int = 0, architecture: int | None = None) -> int:
+def verdict(
+    machine: str, number: int, argument: int = 0, architecture: int | None = None, more: tuple[int, int] = (0, 0)
+) -> int:
     """What the filter says of a call: 0 if it is allowed, else the error's number; BPF, interpreted."""
     rules = list(struct.iter_unpack("HBBI", seccomp.rules(machine)))
-    call = {0: number, 4: architecture or seccomp.ARCHITECTURES[machine][1], 16: argument & 0xFFFFFFFF}
+    call = {0: number, 4: architecture or seccomp.ARCHITECTURES[machine][1], 16: argument}
+    call |= {24: more[0], 32: more[1]}
     at = held = 0
     while True:
         operation, yes, no, value = rules[at]
@@ -213,5 +216,7 @@ def test_the_filter(machine: str) -> None:
         assert verdict(machine, seccomp.CLONE[place], flags) == 0
     for bit in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000):
         assert verdict(machine, seccomp.CLONE[place], bit | 17) == seccomp.EPERM
+    for level, option, wanted in [(1, 7, 1), (1, 8, 1), (1, 2, 0), (6, 7, 0)]:
+        assert verdict(machine, seccomp.SETSOCKOPT[place], more=(level, option)) == wanted
     for both in seccomp.SOCKETS.values():
         assert [f for f in range(64) if verdict(machine, both[place], f) == 0] == [1, 2, 10]
