@@ -69,7 +69,8 @@ class Sandbox:
             a verdict does not depend on the environment.
 
     Raises:
-        UserError: a limit out of range; or the kernel gives no isolation, and it was asked for.
+        UserError: a limit out of range, or so low that no program runs; or the kernel gives no isolation, and it was
+            asked for.
     """
 
     def __init__(

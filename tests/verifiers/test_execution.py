@@ -29,6 +29,7 @@ ENDED = {
     "killing process 1": "exited",
 }
 """Why some of them end."""
+PATIENCE = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def sandbox() -> Sandbox:
 @pytest.fixture(scope="module")
 def patient(sandbox: Sandbox) -> Sandbox:
     """The same with much time: what is good passes on a busy machine, too."""
-    return Sandbox(**{**QUICK, "seconds": 20, "wall_seconds": 120})
+    return Sandbox(**{**QUICK, "seconds": 20, "wall_seconds": PATIENCE})
 
 
 @pytest.fixture
@@ -56,13 +57,14 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside
 
 @pytest.mark.parametrize("name", ALL)
 def test_nothing_escapes(name: str, sandbox: Sandbox, patient: Sandbox, outside: Outside) -> None:
+    by_time = ENDED.get(name, "time") == "time"  # the others end by their cause, however busy the machine is
     start = time.monotonic()
-    ran = sandbox.run(outside.told(ALL[name]))
+    ran = (sandbox if by_time else patient).run(outside.told(ALL[name]))
     assert not (ran.ended == "exited" and ran.code == 0 and ran.complete), "it passed"
     assert ran.ended == ENDED.get(name, ran.ended)
     assert "ESCAPED" not in ran.out, ran.out
     assert SECRET not in ran.out + ran.err
-    assert time.monotonic() - start < WALL + 5
+    assert time.monotonic() - start < (WALL if by_time else PATIENCE) + 5
     assert len(ran.out) <= 64 * 1024
     assert leftovers() == []
     assert patient.passes("assert 1 + 1 == 2")
