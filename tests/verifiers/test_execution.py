@@ -14,7 +14,7 @@ from ponder.verifiers import execution
 from ponder.verifiers.execution import Sandbox
 from tests.verifiers.hostile import HOSTILE
 from tests.verifiers.hostile_calls import HOSTILE_CALLS
-from tests.verifiers.outside import QUICK, SECRET, WALL, Outside, leftovers
+from tests.verifiers.outside import QUICK, SECRET, WALL, Outside, leftovers, wait_for
 
 ALL = HOSTILE | HOSTILE_CALLS
 ENDED = {
@@ -66,7 +66,7 @@ def test_nothing_escapes(name: str, sandbox: Sandbox, patient: Sandbox, outside:
     assert SECRET not in ran.out + ran.err
     assert time.monotonic() - start < (WALL if by_time else PATIENCE) + 5
     assert len(ran.out) <= 64 * 1024
-    assert leftovers() == []
+    wait_for(lambda: leftovers() == [], 2)  # an orphan of test_jail.py's, in another process, ends within moments
     assert patient.passes("assert 1 + 1 == 2")
 
 
@@ -177,7 +177,7 @@ def test_without_isolation_limits_still_hold() -> None:
     assert "ESCAPED" not in unsafe.run(HOSTILE["the parent's environment"]).out
     ran = unsafe.run("import os, time\nif os.fork() == 0: time.sleep(100)\nprint('left')")
     assert (ran.ended, ran.out) == ("exited", "left\n")
-    assert leftovers() == []
+    wait_for(lambda: leftovers() == [], 2)
 
 
 @pytest.mark.parametrize(
