@@ -149,7 +149,7 @@ def test_a_killed_warden_is_an_error_and_not_a_verdict() -> None:
 
     def run() -> None:
         try:
-            Sandbox(**QUICK).run("import time\ntime.sleep(60)")
+            Sandbox(**{**QUICK, "wall_seconds": 60}).run("import time\ntime.sleep(60)")
         except VerifierError as error:
             errors.append(error)
 
