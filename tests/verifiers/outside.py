@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ponder.verifiers import execution
-
 SECRET = "the-canary-sings"
 WALL = 3.0
 QUICK: dict[str, Any] = {
@@ -64,7 +62,7 @@ class Outside:
 
 
 def leftovers() -> list[str]:
-    """Jails, programs and their children that still run; not those of other tests, or of another ponder."""
+    """Jails, programs and their children that still run; those of another process of these tests are its own."""
     commands, parents = dict[int, str](), dict[int, int]()
     for one in Path("/proc").glob("[0-9]*"):
         try:
@@ -75,8 +73,7 @@ def leftovers() -> list[str]:
 
     def another(pid: int) -> bool:
         while pid > 1 and pid != os.getpid():
-            command = commands.get(pid, "")
-            if "pytest" in command or ("warden.py" in command and str(execution.WARDEN) not in command):
+            if "pytest" in commands.get(pid, "") or "execnet" in commands.get(pid, ""):
                 return True
             pid = parents.get(pid, 0)
         return False
