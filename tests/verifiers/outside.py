@@ -71,18 +71,18 @@ def leftovers() -> list[str]:
         except (OSError, IndexError):
             continue
 
-    def another(pid: int) -> bool:
-        while pid > 1 and pid != os.getpid():
-            if "pytest" in commands.get(pid, "") or "execnet" in commands.get(pid, ""):
-                return True
-            pid = parents.get(pid, 0)
-        return False
+    def jailed(pid: int) -> bool:
+        return "warden.py" in commands.get(pid, "") or "_program(path" in commands.get(pid, "")
 
-    return [
-        f"{pid}: {command[:300]}"
-        for pid, command in commands.items()
-        if ("warden.py" in command or "_program(path" in command) and not another(pid)
-    ]
+    def another(pid: int) -> bool:
+        """Whether a living process that is not this one, nor started by it, has started it; an orphan may be ours."""
+        seen = False
+        while pid > 1 and pid != os.getpid():
+            seen |= not jailed(pid) and any(word in commands.get(pid, "") for word in ("python", "pytest", "ponder"))
+            pid = parents.get(pid, 0)
+        return seen and pid != os.getpid()
+
+    return [f"{pid}: {command[:300]}" for pid, command in commands.items() if jailed(pid) and not another(pid)]
 
 
 def wait_for(fact: Callable[[], bool], seconds: float = 20.0) -> None:
