@@ -146,14 +146,14 @@ def test_a_program_ends_with_its_killed_warden(user: int | None) -> None:
 
 def test_a_killed_warden_is_an_error_and_not_a_verdict() -> None:
     errors = list[BaseException]()
+    sandbox = Sandbox(**{**QUICK, "wall_seconds": 60})  # here, so that its own first program has ended
 
     def run() -> None:
         try:
-            Sandbox(**{**QUICK, "wall_seconds": 60}).run("import time\ntime.sleep(60)")
+            sandbox.run("import time\ntime.sleep(60)")
         except VerifierError as error:
             errors.append(error)
 
-    Sandbox(**QUICK)  # its own first program has ended
     thread = threading.Thread(target=run)
     thread.start()
     wait_for(lambda: len(programs()) == 1)
