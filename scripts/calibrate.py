@@ -19,7 +19,7 @@ from sklearn.model_selection import GroupKFold
 from ponder.errors import UserError
 from ponder.scripts.command import arguments, command, console
 from ponder.scripts.metrics import Interval
-from ponder.scripts.points import Row, count, load, warn
+from ponder.scripts.results import Row, count, load, warn
 from ponder.types import Floats
 from ponder.verifiers.calibration import TABLES, Isotonic, Platt, Table
 

@@ -15,7 +15,8 @@ from rich.table import Table
 from ponder.errors import UserError
 from ponder.scripts.command import arguments, command, console
 from ponder.scripts.metrics import Interval, wilson
-from ponder.scripts.points import INDEPENDENT, Row, count, load, warn
+from ponder.scripts.points import INDEPENDENT
+from ponder.scripts.results import Row, count, load, warn
 from ponder.search.compute_optimal import ESTIMATES, Choice, Policy, agreement
 
 COSTS = ("n", "new_tokens", "flops")

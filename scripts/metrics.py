@@ -2,6 +2,9 @@
 
 Pure functions of numbers. One question's independent samples form a `Pool`; accuracy at k < n is an
 expectation over all size-k subsets of it, so it never depends on the order in which samples were stored.
+
+Intervals and tests resample questions, each with all its seeds: the bootstrap for nested data that gets the mean's
+variance right (Davison and Hinkley 1997, *Bootstrap Methods*, section 3.8); redrawn seeds would count theirs twice.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ from scipy import stats
 
 from ponder.types import Floats
 
-EXACT = 2000  # up to this many subsets are enumerated; beyond it, as many random ones are averaged
+EXACT = 2000  # up to this many subsets are enumerated; beyond it, as many random ones are averaged if not more
+COUNTED = 256  # up to this many samples, votes of equal weight are counted in closed form
 Interval = tuple[float, float]
 Values = Mapping[Any, Sequence[float]]  # by problem: its accuracy in [0, 1] under each seed
 
@@ -137,28 +141,35 @@ def best_of_k(pool: Pool, k: int) -> Expectation:
     return Expectation(value)
 
 
-def vote_at_k(pool: Pool, k: int, by: Literal["majority", "weighted_vote"], seed: int = 0) -> Expectation:
+def vote_at_k(
+    pool: Pool, k: int, by: Literal["majority", "weighted_vote"], seed: int = 0, subsets: int = EXACT
+) -> Expectation:
     """Expected accuracy of a vote among k samples, over all size-k subsets.
 
     A majority tie goes to the higher summed weight, a tie of weights to the higher count. What is tied even then
     counts as a fair draw: the expectation of "first seen" over all orders. An unparsed answer never wins.
+
+    Exact where the weights are all equal (up to `COUNTED` samples) or the subsets are few.
 
     Args:
         pool: the samples.
         k: the subset size.
         by: count answers, or sum their weights.
         seed: of the random subsets, used when there are more than `EXACT`.
+        subsets: how many random ones are averaged then; the standard error is at most 0.5 / sqrt(subsets).
     """
     n = len(pool)
     _check(n, k)
     samples = [sample for sample in pool.samples if sample.standing]
     if not samples:
         return Expectation(0.0)
+    if len({sample.log_weight for sample in samples}) == 1 and n <= COUNTED and comb(n, k) > EXACT:
+        return Expectation(_counted(samples, n, k))
     names = {answer: i for i, answer in enumerate(dict.fromkeys(sample.answer for sample in samples))}
     member = np.zeros((len(samples), len(names)))
     member[np.arange(len(samples)), [names[sample.answer] for sample in samples]] = 1.0
     share = member.T @ np.array([float(sample.right) for sample in samples]) / member.sum(axis=0)
-    chosen = _subsets(n, k, seed)[:, : len(samples)]  # those without an answer, last, have no voice
+    chosen = _subsets(n, k, seed, subsets)[:, : len(samples)]  # those without an answer, last, have no voice
     done = chosen * np.array([float(sample.standing == 2) for sample in samples])
     chosen = np.where(done.any(axis=1, keepdims=True), done, chosen)
     logs = np.where(chosen > 0, np.array([sample.log_weight for sample in samples]), -np.inf)
@@ -174,6 +185,46 @@ def vote_at_k(pool: Pool, k: int, by: Literal["majority", "weighted_vote"], seed
     return Expectation(float(values.mean()), 0.0 if exact else float(values.std(ddof=1) / np.sqrt(len(values))))
 
 
+def _counted(samples: Sequence[Sample], n: int, k: int) -> float:
+    """`vote_at_k` where all weights are equal: finished samples vote; cut-off ones where no finished one is drawn."""
+    answers: dict[str, list[Sample]] = {}
+    for sample in samples:
+        answers.setdefault(sample.answer, []).append(sample)
+    value, absent = 0.0, 0
+    for standing in (2, 1):
+        counts = [sum(sample.standing == standing for sample in of) for of in answers.values()]
+        shares = [sum(sample.right for sample in of) / len(of) for of in answers.values()]
+        if n - absent >= k:
+            value += _plurality([*zip(counts, shares, strict=True)], n - absent, k) * comb(n - absent, k) / comb(n, k)
+        absent = sum(counts)
+    return value
+
+
+def _plurality(voters: Sequence[tuple[int, float]], n: int, k: int) -> float:
+    """Expected share of right ones in the answer that k of n samples name most often; a tie is a fair draw.
+
+    Each sample is in the subset with chance k/n, alone, given that the subset has k: so the counts of answers are
+    independent binomials, and their sums are convolutions. For each winning count m, of the answers that can reach it,
+    `mass[t, v]` is the probability that t of them have m votes, the others fewer, and all have v together; and
+    `right[t, v]` that times the summed share of the t. Answers that cannot reach m count as samples without a voice.
+    """
+    chance, value = k / n, 0.0
+    for m in range(1, min(k, max((count for count, _ in voters), default=0)) + 1):
+        able = [(count, share) for count, share in voters if count >= m]
+        most = min(len(able), k // m)
+        mass, right = np.zeros((2, most + 1, k + 1))
+        mass[0, 0] = 1.0
+        for count, share in able:
+            votes = stats.binom.pmf(np.arange(m + 1), count, chance)
+            won, told = (np.apply_along_axis(np.convolve, 1, of, votes[:m])[:, : k + 1] for of in (mass, right))
+            won[1:, m:] += mass[:-1, : k + 1 - m] * votes[m]
+            told[1:, m:] += (right + share * mass)[:-1, : k + 1 - m] * votes[m]
+            mass, right = won, told
+        rest = stats.binom.pmf(k - np.arange(k + 1), n - sum(count for count, _ in able), chance)
+        value += float((right[1:] @ rest / np.arange(1, most + 1)).sum())
+    return value / float(stats.binom.pmf(k, n, chance))
+
+
 def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
     """Wilson score interval of a proportion (Wilson 1927)."""
     if n < 1 or not 0 <= successes <= n:
@@ -187,8 +238,8 @@ def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
 def mean_interval(values: Values, seed: int = 0) -> tuple[float, Interval]:
     """Mean accuracy over problems, and its 95 % interval.
 
-    Wilson where each problem has one value and all are 0 or 1; otherwise a bootstrap over problems, since seeds of
-    one problem are not independent. Where all problems have the same 0 or 1, Wilson over problems serves again.
+    Wilson where each problem has one value and all are 0 or 1; otherwise a bootstrap over problems, each with all its
+    seeds. Where all problems have the same 0 or 1, Wilson over problems serves again.
     """
     means = np.array([np.mean(of_problem) for of_problem in values.values()])
     single = all(len(of_problem) == 1 for of_problem in values.values())
@@ -233,12 +284,12 @@ def _bootstrap(values: Floats, seed: int, widest: Interval) -> Interval:
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def _subsets(n: int, k: int, seed: int) -> Floats:
-    """Rows of 0/1 that choose k of n: all of them, or `EXACT` random ones."""
+def _subsets(n: int, k: int, seed: int, subsets: int) -> Floats:
+    """Rows of 0/1 that choose k of n: all of them, or some random ones."""
     if comb(n, k) <= EXACT:
         chosen = np.array(list(combinations(range(n), k)))
     else:
-        chosen = np.argpartition(np.random.default_rng(seed).random((EXACT, n)), k, axis=1)[:, :k]
+        chosen = np.argpartition(np.random.default_rng(seed).random((subsets, n)), k, axis=1)[:, :k]
     mask = np.zeros((len(chosen), n))
     np.put_along_axis(mask, chosen, 1.0, axis=1)
     return mask

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from rich.table import Table
 
-from ponder.scripts.points import COSTS, Point, warn
+from ponder.scripts.points import Point
+from ponder.scripts.results import COSTS, warn
 from ponder.types import Floats
 
 RESAMPLES = 2000
@@ -33,6 +34,10 @@ class Need:
     ratio: float | None = None
     ratio_low: float = float("nan")
     ratio_high: float = float("nan")
+
+    def asdict(self) -> dict[str, float | None]:
+        """Its fields as JSON can hold them: None for what is not reached, or not known."""
+        return {name: value if value is None or np.isfinite(value) else None for name, value in asdict(self).items()}
 
 
 def crossing(accuracy: Floats, cost: Floats, target: float) -> float:

@@ -17,7 +17,7 @@ from sklearn.metrics import brier_score_loss
 from ponder.errors import UserError
 from ponder.scripts import calibrate
 from ponder.scripts.calibrate import Scored, fit, gathered, isotonic, measured, platt
-from ponder.scripts.points import load
+from ponder.scripts.results import load
 from ponder.types import Problem, Score, Step, Trace
 from ponder.verifiers.calibration import Calibrated, Isotonic, Platt
 

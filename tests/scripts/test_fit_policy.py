@@ -13,7 +13,7 @@ import pytest
 from ponder.errors import UserError
 from ponder.scripts import fit_policy
 from ponder.scripts.fit_policy import fit, quantiles
-from ponder.scripts.points import load
+from ponder.scripts.results import load
 from ponder.search.best_of_n import BestOfN
 from ponder.search.compute_optimal import ComputeOptimal, Policy
 from ponder.search.particle_filtering import ParticleFiltering

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ponder.scripts.points import COSTS, Point
+from ponder.scripts.points import Point
 from ponder.scripts.reach import crossing, reach, table
+from ponder.scripts.results import COSTS
 
 
 def point(method: str, n: int, values: Any, cost: float) -> Point:
     """A point whose questions all cost the same."""
     bill = {name: cost * (i + 1) for i, name in enumerate(COSTS)} | {"verifier_calls": 0.0}
     spent: Any = dict.fromkeys(range(len(values)), bill)
-    named: Any = dict.fromkeys(("new_tokens", "verifier_tokens", "verifier_calls", "flops", "seconds"), cost)
+    named: Any = dict.fromkeys(COSTS, cost)
     right: Any = {i: [value] for i, value in enumerate(values)}
     accuracy = float(np.mean(values))
     return Point(method, n, "run", accuracy, 0.0, 1.0, len(values), 1, failed=0, values=right, spent=spent, **named)
