@@ -54,7 +54,7 @@ def compare(points: Sequence[Point], labels: Sequence[str] = (), against: str = 
     Returns:
         Each method against the base, and each method against the same under the first label.
     """
-    found = {name: {(p.n, p.ceilings): p for p in of} for name, of in curves(points).items() if _real(name)}
+    found = {name: {(p.n, p.ceilings): p for p in of} for name, of in curves(points).items() if not _oracle(name)}
     pairs = [(method, base) for base in found for method in found if _held(method, base, against)]
     # Votes without weights are the same under every verifier.
     weighed = [method for method in found if not method.endswith(MAJORITY)] if labels else []
@@ -83,7 +83,7 @@ def compare_at_cost(points: Sequence[Point], x: str, against: str = "") -> list[
     found = {
         name: sorted((p for p in of if getattr(p, x)), key=lambda p: float(getattr(p, x)))
         for name, of in curves(points).items()
-        if _real(name)
+        if not _oracle(name)
     }
     made: list[Comparison] = []
     for base in found:
@@ -120,9 +120,8 @@ def at_cost(curve: Sequence[Point], x: str, cost: float) -> Values:
     }
 
 
-def _real(method: str) -> bool:
-    """Coverage needs an oracle, and a search cut short is the same search."""
-    return not method.endswith((COVERAGE, "(anytime)"))
+def _oracle(method: str) -> bool:
+    return method.endswith(COVERAGE)
 
 
 def _held(method: str, base: str, against: str) -> bool:

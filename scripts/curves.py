@@ -19,7 +19,7 @@ from ponder.scripts.plots import AXES, interactive, plot
 from ponder.scripts.points import Point, anytime, draws, points
 from ponder.scripts.reach import reach
 from ponder.scripts.reach import table as needs_table
-from ponder.scripts.results import COVERAGE, MAJORITY, Row, count, load
+from ponder.scripts.results import COVERAGE, MAJORITY, Row, count, load, warn
 
 YES = ("no", "yes")
 CHOICES = {
@@ -153,19 +153,22 @@ def main(argv: list[str] | None = None) -> None:
 def _curves(argv: Sequence[str]) -> None:
     dirs, options = parse(argv)
     rows, printer = load(dirs, options["group"]), console()
-    xs, at = options["x"].split(","), [int(k) for k in options["at"].split(",") if k]
+    at = [int(k) for k in options["at"].split(",") if k]
     found = points(rows, at)
+    xs = [x for x in options["x"].split(",") if any(getattr(p, x) for p in found)] or ["n"]
+    if left := [x for x in options["x"].split(",") if x not in xs]:
+        warn(f"no run has {', '.join(left)}: drawn against {', '.join(xs)}")
     if options["against"] and not any(p.method.rpartition(": ")[2] == options["against"] for p in found):
         named = ", ".join(dict.fromkeys(p.method.rpartition(": ")[2] for p in found))
         raise UserError(f"against={options['against']}: no such method here", f"allowed for against: {named}")
-    if options["anytime"] == "yes":
-        found += anytime(rows, xs[0])
     if options["sort"] == "accuracy":
         found.sort(key=lambda point: (point.n, -point.accuracy, point.method))
     first = Path(dirs[0])
     out = Path(options["out"]) if options["out"] else first if first.is_dir() else first.parent
-    files = plot(found, xs, options["y"], heading(rows), out)
-    files.append(interactive(found, xs[0], options["y"], heading(rows), out))
+    on_the_way = options["anytime"] == "yes" and xs[0] != "n"
+    shown = [*found, *(anytime(rows, xs[0]) if on_the_way else [])]
+    files = plot(shown, xs, options["y"], heading(rows), out)
+    files.append(interactive(shown, xs[0], options["y"], heading(rows), out))
     labels = [*dict.fromkeys(row.label for row in rows)] if options["group"] == "verifier" else []
     compared = compare(found, labels, options["against"])
     equal = [one for x in xs if x != "n" for one in compare_at_cost(found, x, options["against"])]
@@ -177,18 +180,18 @@ def _curves(argv: Sequence[str]) -> None:
         files += paper.plot(under, out)
     wrote = f"wrote {', '.join(map(str, files))}"
     if options["format"] == "json":
-        plain: dict[str, Any] = {"pools": told(rows, at), "points": [point.asdict() for point in found]}
+        plain: dict[str, Any] = {"pools": told(rows, at), "points": [point.asdict() for point in shown]}
         plain |= {"comparisons": [one.asdict() for one in (*compared, *equal)]}
         plain |= {"saturation": fits.plain(saturated), "spread": fits.plain(spread)} if more else {}
         plain |= {"reach": {m: {k: n.asdict() for k, n in of.items()} for m, of in needs.items()}} if needs else {}
         print(json.dumps(plain, indent=2, ensure_ascii=False))
         print(wrote, file=sys.stderr)
         return
-    printer.print(table(found))
+    printer.print(table(shown))
     if needs:
         printer.print(needs_table(needs, float(options["reach"])))
-    for shown in fits.tables(saturated, spread):
-        printer.print(shown)
+    for more_told in fits.tables(saturated, spread):
+        printer.print(more_told)
     if options["paper"] == "yes":
         printer.print(paper.table(under))
     print("\n".join(map(str, (*compared, *equal, *fits.coverage_laws(rows), wrote))))

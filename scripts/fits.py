@@ -19,7 +19,7 @@ from ponder.scripts.results import COVERAGE, Row
 from ponder.types import Floats
 
 RESAMPLES = 500
-LEAST = 8
+LEAST = 4
 """Fewer samples than this say nothing of a law."""
 
 

@@ -204,7 +204,7 @@ def draws(rows: int) -> int:
     return max(EXACT, ceil(0.25 / ERROR**2 / rows))
 
 
-def anytime(rows: Iterable[Row], x: str, stops: int = 16) -> list[Point]:
+def anytime(rows: Iterable[Row], x: str, stops: int = 8) -> list[Point]:
     """Accuracy as if each question had been stopped at a budget, from the reports of searches that go step by step.
 
     A question stopped at a budget answers with its last report within it; one without any is wrong. What it had
@@ -226,12 +226,12 @@ def anytime(rows: Iterable[Row], x: str, stops: int = 16) -> list[Point]:
     for (label, method), sizes in groups.items():
         n, members = pooled(sizes)
         paths = [row.path(method.rpartition(" · ")[2]) for row in members]
-        firsts = [path[1].bill[x] for path in paths if len(path) > 2 and path[1].bill[x] > 0]
+        firsts = [next((s.bill[x] for s in path[:-1] if s.bill[x] > 0), 0.0) for path in paths]
         most = max(path[-1].bill[x] for path in paths)
-        if not firsts or most <= 0:
+        if not any(firsts):
             warn(f"{method} has no reports with {x}: nothing to tell of it on its way")
             continue
-        for budget in np.geomspace(min(firsts), most, stops):
+        for budget in np.geomspace(min(first for first in firsts if first), most, stops):
             values: dict[Hashable, list[float]] = defaultdict(list)
             bills: dict[Hashable, list[Bill]] = defaultdict(list)
             for row, path in zip(members, paths, strict=True):
