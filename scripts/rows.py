@@ -6,6 +6,7 @@ import fcntl
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,21 +20,25 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
         UserError: a line other than the last is no JSON object; names file and line.
     """
-    rows: dict[str, Row] = {}
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            rows[row["problem_id"]] = row
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):
-                break
-            raise UserError(
-                f"{path}:{number} is no row: {error}", "delete the line; its question will run again"
-            ) from error
-    return list(rows.values())
+    return list({row["problem_id"]: row for row in each_row(path)}.values())
+
+
+def each_row(path: Path) -> Iterator[Row]:
+    """All rows of a file, one at a time, repeats included; see `read_rows`."""
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                row["problem_id"]
+            except (ValueError, KeyError, TypeError) as error:
+                if not line.endswith(b"\n"):
+                    break
+                raise UserError(
+                    f"{path}:{number} is no row: {error}", "delete the line; its question will run again"
+                ) from error
+            yield row
 
 
 class RowFile:
@@ -65,7 +70,7 @@ class RowFile:
 
     def append(self, row: Row) -> None:
         """Writes a row; when this returns, the row survives a power cut."""
-        self._file.write(json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=str).encode() + b"\n")
+        self._file.write(json.dumps(finite(row), ensure_ascii=False, allow_nan=False, default=str).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -74,10 +79,10 @@ class RowFile:
         self._file.close()
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The value as JSON can hold it, which knows no infinity: a row is never lost for a strange number."""
     if isinstance(value, float) and not math.isfinite(value):
         return math.copysign(1e30, value) if math.isinf(value) else None
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {key: finite(inner) for key, inner in value.items()}
+    return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,154 @@
+"""The command `ponder-view`: a local page that shows the search of each question, from stored rows."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ponder.errors import UserError
+from ponder.scripts.command import arguments, command
+from ponder.scripts.rows import each_row, finite
+
+USAGE = """usage: ponder-view RUN... [out=DIR]
+
+Writes a page that shows each question's search: tree of steps, genealogy of particles, scores, votes, cost.
+It needs no server and asks for nothing from outside; open DIR/index.html in a browser. Several runs are compared.
+
+  RUN     the folder of a run (rows.jsonl and run.json)
+  out=    where the page goes (default: RUN/view)
+"""
+PAGE = Path(__file__).parent / "viewer"
+FILES = {"page.html": "index.html", "page.css": "page.css", "page.js": "page.js"}
+OURS = "<!-- written by ponder-view -->"
+QUESTION = re.compile(r"r\d+/q\d{6,}\.js")
+SNIPPET = 120  # characters of a prompt in the list
+
+
+def write(runs: Sequence[Path], out: Path) -> Path:
+    """Writes the page of some runs.
+
+    One row at a time is in memory: the index holds what the list shows, and each question has a file of its own.
+
+    Args:
+        runs: folders of runs.
+        out: where the page goes, made if missing.
+
+    Returns:
+        The page's file.
+
+    Raises:
+        UserError: a folder that holds no run, or out cannot be written to or holds something else.
+    """
+    page = out / "index.html"
+    if page.exists() and OURS not in page.read_text(encoding="utf-8", errors="replace"):
+        raise UserError(f"out={out} holds a page that is not ours", "name another folder: out=DIR")
+    try:
+        written = set[Path]()
+        index = [_run(run, number, out, written) for number, run in enumerate(runs)]
+        _script(out / "data" / "index.js", f"ponder.index({_json({'runs': index})});")
+        for stale in (out / "data").glob("r*/q*.js"):
+            if stale not in written and QUESTION.fullmatch(stale.relative_to(out / "data").as_posix()):
+                stale.unlink()
+        for source, target in FILES.items():
+            shutil.copyfile(PAGE / source, out / target)
+    except OSError as error:
+        raise UserError(
+            f"out={out}: cannot write the page ({error})", "name a folder that can be written to"
+        ) from error
+    return page
+
+
+def _run(run: Path, number: int, out: Path, written: set[Path]) -> dict[str, Any]:
+    """What the index tells of a run; writes the files of its questions."""
+    about = _about(run)
+    config = about["config"]
+    questions: list[dict[str, Any]] = []
+    for place, row in enumerate(_last_rows(run / "rows.jsonl")):
+        row = {"traces": [], "population": [], "reports": [], "answers": {}, "cost": {}, "error": None, **row}
+        file = out / "data" / f"r{number}" / f"q{place:06d}.js"
+        _script(file, f"ponder.question({number},{place},{_json(_shown(row))});")
+        written.add(file)
+        chosen = row["answers"].get(row.get("select"), {})
+        questions.append(
+            {
+                "id": str(row["problem_id"]),
+                "prompt": str(row.get("prompt", ""))[:SNIPPET],
+                "right": bool(chosen.get("correct")),
+                "failed": row["error"] is not None,
+                "tokens": sum(cost.get("new_tokens", 0) for cost in row["cost"].values()),
+            }
+        )
+    named = {part: _name(config.get(part)) for part in ("search", "verifier", "model", "task")}
+    n = (config.get("budget") or {}).get("n")
+    return {"name": run.resolve().name, **named, "n": n, "questions": questions}
+
+
+def _about(run: Path) -> Mapping[str, Any]:
+    if not (run / "rows.jsonl").is_file():
+        raise UserError(f"{run} holds no run: there is no rows.jsonl", "give the folder of a run, as in runs/NAME")
+    try:
+        about: Mapping[str, Any] = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        about["config"].get("search")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{run / 'run.json'} is missing or unreadable ({error})", "it stands beside rows.jsonl in every run"
+        ) from error
+    return about
+
+
+def _last_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Each question's last row, read twice so that one is in memory at a time."""
+    last = {row["problem_id"]: place for place, row in enumerate(each_row(path))}
+    yield from (row for place, row in enumerate(each_row(path)) if last.get(row["problem_id"]) == place)
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page needs of a row."""
+    traces = ("steps", "why", "scores", "score", "finished", "answer", "correct")
+    fields = ("prompt", "answers", "select", "cost", "seconds", "error", "population")
+    return {field: row.get(field) for field in fields} | {
+        "traces": [{"why": [], "scores": []} | {name: trace.get(name) for name in traces} for trace in row["traces"]],
+        "reports": [{"population": report["population"]} for report in row["reports"]],
+    }
+
+
+def _name(part: Any) -> str:
+    if isinstance(part, Mapping):
+        part = part.get("name") or part.get("_target_")
+    return str(part or "-")
+
+
+def _json(value: Any) -> str:
+    """JSON that is safe inside a script: ASCII, without <, > and &."""
+    text = json.dumps(finite(value), allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _script(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text + "\n", encoding="ascii")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The console command `ponder-view`.
+
+    Args:
+        argv: arguments, the command's own if None.
+    """
+    command("ponder-view", USAGE, _view, argv)
+
+
+def _view(argv: Sequence[str]) -> None:
+    runs, options = arguments("ponder-view", argv, {"out": ""}, {})
+    out = Path(options["out"]) if options["out"] else Path(runs[0]) / "view"
+    for run in map(Path, runs):
+        _about(run)  # before anything is written
+    print(write([*map(Path, runs)], out))
+
+
+if __name__ == "__main__":
+    main()
