@@ -12,7 +12,7 @@ import pytest
 
 from tests.wheel import ROOMS, ROOT, build_wheel, copy_sources, outside, run
 
-TYPES = {".py", ".yaml", ".json", ".jinja", ".safetensors", ".typed"}
+TYPES = {".py", ".yaml", ".json", ".jinja", ".safetensors", ".typed", ".html", ".css", ".js"}
 
 
 def expected() -> set[str]:

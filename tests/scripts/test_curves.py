@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ponder.scripts import curves
-from ponder.scripts.points import Point, summarise
+from ponder.scripts.plots import AXES
+from ponder.scripts.points import Point, anytime, stopped, summarise
+from ponder.scripts.results import COSTS, Row, Stop, load
 
 Cost = dict[str, dict[str, float]]
 
@@ -143,7 +146,7 @@ def test_table_and_figure(runs: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert first == [(runs / "figures" / name).read_bytes() for name in ("curves.png", "curves.svg")]
 
 
-@pytest.mark.parametrize("x", list(curves.AXES))
+@pytest.mark.parametrize("x", list(AXES))
 def test_every_axis(runs: Path, x: str) -> None:
     curves.main([str(runs), f"x={x}", "y=error"])
     assert (runs / "curves.png").stat().st_size > 5000
@@ -154,9 +157,15 @@ def test_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     curves.main([str(runs / "best"), "format=json", "at=2"])
     captured = capsys.readouterr()
     found = json.loads(captured.out)
-    assert {p["method"] for p in found} >= {"best_of_n · argmax", "pass@k"}
-    wanted = {"low", "high", "questions", "seeds", "new_tokens", "verifier_tokens", "verifier_calls", "flops"}
-    assert wanted | {"seconds", "failed", "source", "pass_at"} <= found[0].keys()
+    assert {p["method"] for p in found["points"]} >= {"best_of_n · argmax", "pass@k"}
+    wanted = {"low", "high", "questions", "seeds", "failed", "source", "pass_at", *COSTS}
+    assert wanted <= found["points"][0].keys()
+    (pool,) = found["pools"]
+    assert (pool["pool"], pool["n"], pool["questions"]) == ("best_of_n", 4, 4)
+    assert pool["pass_at"] == pytest.approx({"1": 0.4375, "2": (1 / 2 + 5 / 6 + 0 + 1) / 4, "4": 0.75})
+    assert pool["best_at"]["4"] == 0.5
+    assert pool.keys() >= {"majority_at", "weighted_at", "pass_at_interval", "coverage_law"}
+    assert found["comparisons"][0].keys() == {"method", "base", "at", "value", "low", "high", "p", "questions", "test"}
     assert "wrote" in captured.err
     assert (runs / "best" / "curves.svg").exists()
 
@@ -204,6 +213,10 @@ def test_a_bad_line_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     [
         (["{runs}", "z=3"], ["'z'", "'z=3'", "allowed keys: x, y, group"]),
         (["{runs}", "x=time"], ["x=time", "new_tokens", "flops"]),
+        (["{runs}", "x=flops,time"], ["'time'", "new_tokens", "flops"]),
+        (["{runs}", "anytime=yes", "x=n"], ["N is no budget"]),
+        (["{runs}", "anytime=maybe"], ["anytime=maybe", "no, yes"]),
+        (["{runs}", "against=magic"], ["against=magic", "best_of_n · argmax"]),
         (["{runs}", "format=xml"], ["format=xml", "table, json"]),
         (["{runs}", "at=1,zero"], ["at=1,zero", "whole numbers"]),
         (["{runs}", "--x"], ["--x"]),
@@ -272,3 +285,160 @@ def test_a_coverage_run_gives_pass_at_k(tmp_path: Path) -> None:
     assert found["pass@k", 1] == pytest.approx(0.25)
     assert found["pass@k", 4] == 1.0
     assert {method for method, _ in found} == {"pass@k"}
+
+
+def test_a_pool_without_scores_tells_of_no_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = row("p", ["a", "b"], [0.0, 0.0], "majority")
+    for trace in plain["traces"]:
+        trace["score"] = None
+    write(tmp_path / "run", "self_consistency", 2, [plain])
+    curves.main([str(tmp_path), "format=json"])
+    (pool,) = json.loads(capsys.readouterr().out)["pools"]
+    assert pool.keys() & {"pass_at", "majority_at", "best_at", "weighted_at"} == {"pass_at", "majority_at"}
+
+
+def test_ceilings_are_points_of_one_curve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for tokens, right in ((100, 1), (200, 3)):
+        rows = [row(f"p{i}", ["a" if i < right else "b"] * 4, [1.0] * 4, "argmax") for i in range(4)]
+        for one in rows:
+            one["config_hash"] = f"h{tokens}"
+            one["cost"]["policy"]["new_tokens"] = tokens
+        write(tmp_path / str(tokens), "astar", 4, rows, budget={"n": 4, "new_tokens": tokens, "name": "tokens"})
+    found = summarise([tmp_path])
+    assert [(p.ceilings, p.new_tokens, p.accuracy) for p in found] == [
+        ("new_tokens=100", 100.0, 0.25),
+        ("new_tokens=200", 200.0, 0.75),
+    ]
+    assert "different configurations" not in capsys.readouterr().err
+
+
+def test_tokens_of_all_models_are_counted_by_size(tmp_path: Path) -> None:
+    """A verifier of three times the policy's weights: its token counts three; cached tokens count nothing."""
+    one = row("p", ["a"], [0.0], "argmax")
+    one["cost"] = {
+        "policy": {"new_tokens": 10, "prompt_tokens": 8, "cached_tokens": 5},
+        "verifier": {"verifier_tokens": 4, "verifier_cached_tokens": 100},
+    }
+    folder = write(tmp_path / "run", "astar", 1, [one])
+    assert summarise([folder])[0].all_tokens == 10 + 3 + 4
+    about = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**about, "parameters": {"policy": 100, "verifier": 300}}))
+    assert summarise([folder])[0].all_tokens == 10 + 3 + 3 * 4
+    assert summarise([folder])[0].new_tokens == 10
+
+
+def test_levels_are_kept_apart(tmp_path: Path) -> None:
+    rows = [row(f"p{i}", ["a" if i < 2 else "b"], [0.0], "argmax", meta={"level": i % 2 + 1}) for i in range(4)]
+    write(tmp_path / "run", "astar", 1, [*rows, row("p9", ["b"], [0.0], "argmax")])
+    found = {p.method: (p.accuracy, p.questions) for p in summarise([tmp_path], group="level")}
+    assert found == {
+        "level 1: astar · argmax": (0.5, 2),
+        "level 2: astar · argmax": (0.5, 2),
+        "no level: astar · argmax": (0.0, 1),
+    }
+
+
+def on_its_way(name: str, right: bool) -> dict[str, Any]:
+    """A search of two traces and three reports: two prefixes; one finished, wrong; both finished."""
+    report = {
+        "cost": {"policy": {"new_tokens": 10, "flops": 100.0}},
+        "seconds": 1.0,
+        "population": [[0, 1, 0.0], [1, 1, 0.0]],
+    }
+    later = {
+        "cost": {"policy": {"new_tokens": 20, "flops": 300.0}},
+        "seconds": 2.0,
+        "population": [[0, 1, 0.0], [1, 2, 0.0]],
+    }
+    last = {
+        "cost": {"policy": {"new_tokens": 40, "flops": 400.0}},
+        "seconds": 4.0,
+        "population": [[0, 2, 9.0], [1, 2, 0.0]],
+    }
+    traces = [
+        {"steps": ["s", "t"], "answer": "a", "correct": right, "score": 9.0, "finished": True},
+        {"steps": ["s", "u"], "answer": "b", "correct": False, "score": 0.0, "finished": True},
+    ]
+    more = {
+        "traces": traces,
+        "population": [[0, 9.0], [1, 0.0]],
+        "reports": [report, later, last],
+        "cost": last["cost"],
+    }
+    answers = {"argmax": {"answer": "a", "correct": right}}
+    return row(name, ["a"], [0.0], "argmax") | more | {"answers": answers, "seconds": 4.0}
+
+
+def test_a_search_stopped_on_its_way(tmp_path: Path) -> None:
+    write(tmp_path / "run", "astar", 2, [on_its_way("p", True), on_its_way("q", False)])
+    rows = load([tmp_path])
+    path = rows[0].path("argmax")
+    assert [(stop.bill["new_tokens"], stop.value) for stop in path] == [(0, 0), (10, 0), (20, 0), (40, 1), (40, 1)]
+    assert stopped(path, "new_tokens", 30).value == 0.0
+    assert stopped(path, "new_tokens", 30).bill["flops"] == pytest.approx(350.0)
+    assert stopped(path, "new_tokens", 40).value == 1.0
+    assert stopped(path, "flops", 1e9).bill["seconds"] == 4.0
+    found = anytime(rows, "new_tokens", stops=3)
+    assert [p.method for p in found] == ["astar · argmax (anytime)"] * 3
+    assert [(p.new_tokens, p.accuracy) for p in found] == [
+        (10.0, 0.0),
+        (pytest.approx(20.0), 0.0),
+        (pytest.approx(40.0), 0.5),
+    ]
+    assert found[-1].source == "reports of N=2"
+
+
+def test_the_way_is_drawn_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "run", "astar", 2, [on_its_way("p", True), on_its_way("q", False)])
+    curves.main([str(tmp_path), "anytime=yes", "x=flops,new_tokens"])
+    shown = capsys.readouterr().out
+    assert shown.count("reports of N=2") == 8
+    curves.main([str(tmp_path), "anytime=yes", "x=verifier_tokens"])
+    captured = capsys.readouterr()
+    assert "no run has verifier_tokens: drawn against n" in captured.err
+
+
+def test_independent_samples_have_no_way(runs: Path) -> None:
+    assert anytime(load([runs / "best"]), "new_tokens") == []
+
+
+def test_stops_of_a_failed_question(runs: Path) -> None:
+    (broken,) = [r for r in load([runs / "best"]) if r.problem[1] == "p3"]
+    assert [stop.value for stop in broken.path("argmax")] == [0.0, 0.0]
+    assert isinstance(broken, Row)
+    assert isinstance(broken.path("argmax")[0], Stop)
+
+
+def test_an_error_of_monte_carlo_stays_below_a_tenth_of_a_point(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    answers = [str(rng.choice(["a", "b", "c"])) for _ in range(40)]
+    write(tmp_path / "run", "best_of_n", 40, [row("p", answers, rng.normal(size=40).tolist(), "argmax")])
+    (point,) = [p for p in summarise([tmp_path], at=[7]) if p.method == "best_of_n · weighted_vote" and p.n == 7]
+    assert 0 < point.stderr < 0.001
+
+
+def test_the_papers_table(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    curves.main([str(runs), "--paper"])
+    shown = capsys.readouterr().out
+    (ours,) = [line for line in shown.splitlines() if "unnamed" in line and "toy" in line]
+    assert "50.0 [" in ours
+    (theirs,) = [line for line in shown.splitlines() if "Llama-3.2-1B-Instruct" in line and "MATH500" in line]
+    assert [float(cell) for cell in theirs.split("│")[4:9]] == [26.8, 46.6, 47.8, 52.8, 59.6]
+    assert (runs / "paper.png").stat().st_size > 5000
+    assert (runs / "paper.svg").exists()
+
+
+def test_methods_are_held_against_one(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    curves.main([str(runs), "against=best_of_n · argmax"])
+    shown = capsys.readouterr().out
+    assert "N=4: particle_filtering · weighted_vote - best_of_n · argmax" in shown
+    assert "- self_consistency · majority" not in shown
+
+
+def test_fits_and_spread(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    curves.main([str(runs), "fits=yes", "at=1,2,3"])
+    shown = capsys.readouterr().out
+    assert "best_of_n: log coverage = a k^b, a = " in shown
+    assert "accuracy as ceiling - gap N^-rate" in shown
+    (spread,) = [line for line in shown.splitlines() if "particle_filtering" in line and " 0.0 %" in line]
+    assert [cell.strip() for cell in spread.split("│")[-4:-1]] == ["0.875", "1.000", "0.750"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ponder.scripts import view
-from tests.scripts.command import ponder_here, runs
+from tests.scripts.command import ponder_here, rows, runs
 from tests.scripts.viewed_runs import HOSTILE, failed, large, question, trace, write
 
 FLAGS = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
@@ -35,11 +35,21 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
     """An empty page; what it says, asks for or stumbles over fails the test."""
-    opened, wrong = browser.new_page(viewport={"width": 1300, "height": 850}), []
+    opened = browser.new_page(viewport={"width": 1300, "height": 850})
+    wrong: list[str] = []
+
+    def asked(request: Any) -> None:
+        if not request.url.startswith("file://"):
+            wrong.append(f"request: {request.url}")
+
+    def spoke(dialog: Any) -> None:
+        wrong.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
     opened.on("console", lambda message: wrong.append(f"console: {message.text}"))
     opened.on("pageerror", lambda error: wrong.append(f"error: {error}"))
-    opened.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    opened.on("request", lambda request: request.url.startswith("file://") or wrong.append(f"request: {request.url}"))
+    opened.on("dialog", spoke)
+    opened.on("request", asked)
     yield opened
     opened.close()
     assert wrong == []
@@ -57,8 +67,10 @@ def chosen(page: Any) -> str:
 
 
 def test_what_a_model_wrote_is_text(page: Any, tmp_path: Path) -> None:
-    rows = [question(f"q{i}", [trace([text, text + "."], text, True)], prompt=text) for i, text in enumerate(HOSTILE)]
-    shown(page, write(tmp_path / "run", rows), out=tmp_path / "page")
+    written = [
+        question(f"q{i}", [trace([text, text + "."], text, True)], prompt=text) for i, text in enumerate(HOSTILE)
+    ]
+    shown(page, write(tmp_path / "run", written), out=tmp_path / "page")
     for i, text in enumerate(HOSTILE):
         page.wait_for_selector(f"main[data-shown=q{i}]")
         assert page.evaluate("document.querySelector('.prompt').textContent") == text
@@ -153,7 +165,7 @@ def test_a_search_as_it_went(page: Any, tmp_path: Path, search: str) -> None:
     ponder_here(tmp_path, "debug=scripted", f"search={search}", "budget.n=4", "task.limit=2").well()
     (run,) = runs(tmp_path / "runs")
     shown(page, run, out=tmp_path / "page")
-    row = next(iter(view.each_row(run / "rows.jsonl")))
+    row = rows(run)[0]
     steps = {tuple(trace["steps"][: d + 1]) for trace in row["traces"] for d in range(len(trace["steps"]))}
     assert page.locator(".tree button.node").count() == len(steps)
     orders = page.locator(".tree .order").all_inner_texts()

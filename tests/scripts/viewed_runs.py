@@ -24,8 +24,8 @@ HOSTILE = (
 def trace(steps: Sequence[str], answer: str | None, correct: bool, **more: Any) -> dict[str, Any]:
     """A stored trace, finished and without scores unless said otherwise."""
     why = ["stop"] * (len(steps) - 1) + ["eos"]
-    told = {"scores": [], "score": None, "finished": True}
-    return {"steps": list(steps), "why": why, "answer": answer, "correct": correct, **told, **more}
+    told = {"steps": list(steps), "why": why, "answer": answer, "correct": correct}
+    return {**told, "scores": [], "score": None, "finished": True, **more}
 
 
 def question(name: str, traces: Sequence[Mapping[str, Any]], *, prompt: str = "?", **more: Any) -> dict[str, Any]:
