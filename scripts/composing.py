@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import ponder
 from ponder.errors import UserError
+from ponder.samplers.flops import Flops
 from ponder.scripts.solve import in_background
 from ponder.verifiers.check import acheck
 
@@ -136,6 +138,23 @@ def members(verifier: Any) -> Iterator[Any]:
     inner: Any = getattr(verifier, "members", None) or ()
     for member in inner.values() if isinstance(inner, Mapping) else inner:
         yield from members(getattr(member, "verifier", member))
+
+
+def sizes(parts: Mapping[str, Any]) -> dict[str, int]:
+    """How many weights the model of each role has; a role whose model cannot be read is left out.
+
+    Args:
+        parts: samplers and verifiers by role. Of an ensemble the largest model counts.
+    """
+    found: dict[str, int] = {}
+    for role, part in parts.items():
+        models = {
+            getattr(asked, "model", None) for one in members(part) for asked in (one, getattr(one, "judge", None))
+        }
+        for model in filter(None, models):
+            with suppress(Exception):  # the engine tells better what is wrong with a checkpoint
+                found[role] = max(found.get(role, 0), Flops.of(model).parameters)
+    return found
 
 
 def deaf(model: str | None, config: DictConfig) -> bool:

@@ -21,6 +21,7 @@ from ponder.scripts.composing import (
     made,
     made_verifier,
     members,
+    sizes,
     whole,
 )
 from ponder.scripts.progress import Progress
@@ -78,6 +79,7 @@ def build(config: DictConfig, choices: Mapping[str, str]) -> list[dict[str, Any]
                 "config": plain,
                 "path": (Path(config.out) if config.out else folder.parent) / run_id,
                 "questions": about.get("questions") or len(rows),
+                "parameters": {**about.get("parameters", {}), **sizes({"verifier": verifiers[key]})},
                 "logger": made("logger", merged),
             }
         )
@@ -169,10 +171,11 @@ def main() -> None:
 
 def _rescore(config: DictConfig, choices: Mapping[str, str]) -> None:
     for parts in build(config, choices):  # all are checked before the first begins
-        path, questions, logger = parts.pop("path"), parts.pop("questions"), parts.pop("logger")
+        path, logger = parts.pop("path"), parts.pop("logger")
+        told = {name: parts.pop(name) for name in ("questions", "parameters")}
         rows = RowFile(path / "rows.jsonl")
         try:
-            described = {**parts["stamp"], "config": parts["config"], "questions": questions}
+            described = {**parts["stamp"], "config": parts["config"], **told}
             (path / "run.json").write_text(json.dumps(described, indent=1) + "\n")
             in_background(run(**parts, rows=rows, recorders=[Progress(path), *([logger] if logger else [])]))
         finally:

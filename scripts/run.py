@@ -19,7 +19,18 @@ from ponder.ledger import Budget
 from ponder.protocols import Until
 from ponder.runner import run
 from ponder.scripts import composing
-from ponder.scripts.composing import check_judges, check_verifiers, deaf, digest, end, explain, git_commit, made, whole
+from ponder.scripts.composing import (
+    check_judges,
+    check_verifiers,
+    deaf,
+    digest,
+    end,
+    explain,
+    git_commit,
+    made,
+    sizes,
+    whole,
+)
 from ponder.scripts.progress import Progress
 from ponder.scripts.records import search_fields
 from ponder.scripts.rows import RowFile
@@ -153,7 +164,9 @@ def _job(config: DictConfig) -> None:
     logger = made("logger", config)
     rows = RowFile(path / "rows.jsonl")
     try:
-        described = {**parts["stamp"], "config": plain, "questions": sum(1 for _ in parts["task"].problems())}
+        questions, setup = sum(1 for _ in parts["task"].problems()), parts["setup"]
+        described = {**parts["stamp"], "config": plain, "questions": questions}
+        described["parameters"] = sizes({**setup.samplers, **setup.verifiers})
         (path / "run.json").write_text(json.dumps(described, indent=1) + "\n")
         recorders = [Progress(path), *([logger] if logger else [])]
         in_background(run(**parts, rows=rows, describe=search_fields, config=plain, recorders=recorders))
