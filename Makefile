@@ -1,6 +1,7 @@
-# make demo   inference-time scaling on the embedded models, drawn as curves
-# make test   lint, types and the default tests
-# make slow   the slow lane: large models, long statistics
+# make demo    inference-time scaling on the embedded models, drawn as curves
+# make figure  ten strategies, three seeds each, against tokens and FLOPs: about half an hour on two cores
+# make test    lint, types and the default tests
+# make slow    the slow lane: large models, long statistics
 #
 # Each creates .venv and installs into it once. Needs make and Python >= 3.11.
 
@@ -12,11 +13,15 @@ READY = $(VENV)/.installed
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 TORCH_CPU_INDEX = https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test slow lint wheel clean
+.PHONY: demo figure test slow lint wheel clean
 
 demo: $(READY)
 	$(BIN)/ponder -m experiment=demo
 	$(BIN)/ponder-curves runs/demo
+
+figure: $(READY)
+	$(BIN)/ponder -m experiment=scaling
+	$(BIN)/ponder-curves runs/scaling x=new_tokens,flops reach=0.8 fits=yes
 
 # Two processes: tests/conftest.py keeps all tests of vLLM in one of them, so that each engine starts once.
 test: lint

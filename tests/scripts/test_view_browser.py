@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ponder.scripts import view
+from tests.scripts.browsing import browser, page
 from tests.scripts.command import ponder_here, rows, runs
 from tests.scripts.viewed_runs import HOSTILE, failed, large, question, trace, write
 
-FLAGS = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
-FLAGS += " --disable-sync --disable-quic"
+__all__ = ["browser", "page"]
 QUICK = 2.0  # seconds
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium; the tests are skipped where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=found, args=FLAGS.split())
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """An empty page; what it says, asks for or stumbles over fails the test."""
-    opened = browser.new_page(viewport={"width": 1300, "height": 850})
-    wrong: list[str] = []
-
-    def asked(request: Any) -> None:
-        if not request.url.startswith("file://"):
-            wrong.append(f"request: {request.url}")
-
-    def spoke(dialog: Any) -> None:
-        wrong.append(f"dialog: {dialog.message}")
-        dialog.dismiss()
-
-    opened.on("console", lambda message: wrong.append(f"console: {message.text}"))
-    opened.on("pageerror", lambda error: wrong.append(f"error: {error}"))
-    opened.on("dialog", spoke)
-    opened.on("request", asked)
-    yield opened
-    opened.close()
-    assert wrong == []
 
 
 def shown(page: Any, *folders: Path, out: Path) -> Any:
