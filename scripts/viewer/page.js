@@ -32,7 +32,7 @@ function fill(made, attributes, children) {
 }
 
 const whole = (value) => Math.round(value ?? 0).toLocaleString("en");
-const short = (value) => (value === null || value === undefined ? "-" : Number(value).toPrecision(3).replace(/\.?0+$/, "").replace(/\.?0+e/, "e"));
+const short = (value) => (value === null || value === undefined ? "-" : String(Number(Number(value).toPrecision(3))));
 const mark = (right, failed) => el("span", { class: `mark ${failed ? "failed" : right ? "right" : "wrong"}` }, failed ? "!" : right ? "✓" : "✗");
 
 // ---- the data: an index, and one file a question, each a script that calls one of these

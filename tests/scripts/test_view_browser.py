@@ -170,3 +170,10 @@ def test_a_large_run_is_quick(page: Any, tmp_path: Path, record_property: Any) -
     quick("draw its genealogy", lambda: page.keyboard.press("t"), last)
     page.keyboard.press("t")
     assert page.locator("main details").count() == 64
+
+
+def test_small_scores_keep_their_size(page: Any, tmp_path: Path) -> None:
+    one = trace(["a", "b"], "1", True, scores=[2.8765e-10, 0.25], score=0.25)
+    shown(page, write(tmp_path / "run", [question("q", [one])]), out=tmp_path / "page")
+    page.locator(".tree button.node").last.click()
+    assert page.locator(".inspector .step .faint").all_inner_texts() == ["2.88e-10", "0.25"]
