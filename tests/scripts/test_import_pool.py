@@ -36,7 +36,7 @@ def told(folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 def test_rows_of_a_pool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    samples = [
+    samples: list[dict[str, Any]] = [
         {"text": "so Answer: 3 ", "correct": False},
         {"text": "no mark", "correct": False},
         {"text": "x", "pred": "1/2", "correct": True},
