@@ -88,7 +88,9 @@ class Context:
         self.ledger = ledger
         self.rng = rng
         self.answer = answer
+        self.max_steps = setup.max_steps
         self.reports: list[Report] = []
+        self.notes: dict[str, float] = {}
         self._setup = setup
         self._scores: dict[tuple[str, Trace], float] = {}
 
@@ -188,14 +190,13 @@ class Context:
             grant.charge(found.cost)
         return replace(step, logprobs=found.logprobs)
 
-    @property
-    def max_steps(self) -> int:
-        """The most steps of a trace."""
-        return self._setup.max_steps
-
     def report(self, population: Population) -> None:
         """Notes an anytime point; the last one is the answer if the budget ends."""
         self.reports.append(Report(dict(self.ledger.spent), self.ledger.seconds, population))
+
+    def note(self, name: str, amount: float) -> None:
+        """Adds to a count of the strategy's own, such as accepted steps; the row keeps the sums as `notes`."""
+        self.notes[name] = self.notes.get(name, 0) + amount
 
     def known_score(self, trace: Trace, role: str = "verifier") -> float | None:
         """The score that a trace was given, None if it never was; costs nothing."""
@@ -269,8 +270,7 @@ class Context:
 
     def _sampler(self, role: str, picking: Picking = PLAIN) -> Sampler:
         sampler = _bound(self._setup.samplers, role, "model")
-        varied: Sampler = sampler if picking == PLAIN else _able(sampler, "varied", role)(picking)
-        return varied
+        return sampler if picking == PLAIN else _able(sampler, "varied", role)(picking)
 
 
 class _Cut(BudgetExhausted):

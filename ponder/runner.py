@@ -165,6 +165,7 @@ async def _answered(
         "select": select,
         "cost": cost_fields(ctx.ledger.spent),
         "grading": grading.asdict(),
+        "notes": ctx.notes,
         "seconds": round(ctx.ledger.seconds, 4),
         "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
     }

@@ -51,10 +51,8 @@ class ToyLanguage(CharacterSampler):
                 raise UserError(f"{key} leads to {token!r}, which has no row", f"add sampler.transitions[{token!r}]")
 
     def _row(self, text: str) -> Mapping[str, float]:
-        state = text[-1] if text else self.start
-        if state not in self.transitions:
-            raise SamplerError(f"ToyLanguage has no state {state!r}")
-        return self.transitions[state]
+        """The next characters after a text; what the language never writes, a strategy's own words, is passed over."""
+        return self.transitions[next((one for one in reversed(text) if one in self.transitions), self.start)]
 
     def _draw(self, trace: Trace, index: int, seed: int) -> Iterator[Token]:
         return self._walk(trace.text, chance(seed, trace, index))

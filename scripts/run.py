@@ -112,10 +112,10 @@ def _check_asked(strategy: Any, setup: Setup, config: DictConfig, choices: Mappi
     Raises:
         UserError: says how to bind another model.
     """
-    role = getattr(strategy, "judge", None)
+    role = getattr(strategy, "instructed", None) or getattr(strategy, "judge", None)
     if role and deaf(getattr(setup.samplers.get(role), "model", None), config):
         raise UserError(
-            f"search={choices.get('search')} asks a model to compare solutions; "
+            f"search={choices.get('search')} asks a model in words; "
             f"model={choices.get('model')} follows no instructions",
             "model=smollm2 or model=local; or another judge: search.judge=judge "
             "+roles.judge._target_=ponder.samplers.vllm_engine.VLLMSampler +roles.judge.model=DIR",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ PAGE = Path(__file__).parent / "viewer"
 FILES = {"page.html": "index.html", "page.css": "page.css", "page.js": "page.js"}
 OURS = "<!-- written by ponder-view -->"
 QUESTION = re.compile(r"r\d+/q\d{6,}\.js")
+CALL = b"ponder.question("  # what each question's file opens with
 SNIPPET = 120  # characters of a prompt in the list
 
 
@@ -43,18 +45,19 @@ def write(runs: Sequence[Path], out: Path) -> Path:
     Raises:
         UserError: a folder that holds no run, or out cannot be written to or holds something else.
     """
-    page = out / "index.html"
-    if page.exists() and OURS not in page.read_text(encoding="utf-8", errors="replace"):
-        raise UserError(f"out={out} holds a page that is not ours", "name another folder: out=DIR")
+    page = out / FILES["page.html"]
+    names = [run.resolve().name for run in runs]
     try:
-        written = set[Path]()
-        index = [_run(run, number, out, written) for number, run in enumerate(runs)]
-        _script(out / "data" / "index.js", f"ponder.index({_json({'runs': index})});")
-        for stale in (out / "data").glob("r*/q*.js"):
-            if stale not in written and QUESTION.fullmatch(stale.relative_to(out / "data").as_posix()):
-                stale.unlink()
-        for source, target in FILES.items():
+        _free(out)
+        out.mkdir(parents=True, exist_ok=True)
+        for source, target in FILES.items():  # the page first: it says whose folder this is, should the call be killed
             shutil.copyfile(PAGE / source, out / target)
+        written, index = set[Path](), []
+        for number, run in enumerate(runs):
+            name = names[number] if names.count(names[number]) == 1 else str(run)
+            index.append({"name": name} | _run(run, number, out / "data", written))
+        _script(out / "data" / "index.js", f"ponder.index({_json({'runs': index})});")
+        _sweep(out / "data", written)
     except OSError as error:
         raise UserError(
             f"out={out}: cannot write the page ({error})", "name a folder that can be written to"
@@ -62,29 +65,50 @@ def write(runs: Sequence[Path], out: Path) -> Path:
     return page
 
 
-def _run(run: Path, number: int, out: Path, written: set[Path]) -> dict[str, Any]:
-    """What the index tells of a run; writes the files of its questions."""
-    about = _about(run)
-    config = about["config"]
+def _free(out: Path) -> None:
+    """Raises a UserError where the folder holds what an earlier call did not write."""
+    page = out / FILES["page.html"]
+    ours = page.is_file() and OURS in page.read_text(encoding="utf-8", errors="replace")
+    taken = [name for name in (*FILES.values(), "data") if (out / name).exists()]
+    if taken and not ours:
+        raise UserError(f"out={out} holds a page that is not ours ({taken[0]})", "name another folder: out=DIR")
+
+
+def _sweep(data: Path, written: Collection[Path]) -> None:
+    """Removes the questions that an earlier call wrote and this one did not; a user's own files stay."""
+    for stale in set(data.glob("r*/q*.js")) - set(written):
+        if QUESTION.fullmatch(stale.relative_to(data).as_posix()):
+            with stale.open("rb") as file:
+                ours = file.read(len(CALL)) == CALL
+            if ours:
+                stale.unlink()
+    for folder in data.glob("r*"):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _run(run: Path, number: int, data: Path, written: set[Path]) -> dict[str, Any]:
+    """What the index tells of a run, but its name; writes the files of its questions."""
+    config = _about(run)["config"]
     questions: list[dict[str, Any]] = []
     for place, row in enumerate(_last_rows(run / "rows.jsonl")):
         row = {"traces": [], "population": [], "reports": [], "answers": {}, "cost": {}, "error": None, **row}
-        file = out / "data" / f"r{number}" / f"q{place:06d}.js"
-        _script(file, f"ponder.question({number},{place},{_json(_shown(row))});")
+        file = data / f"r{number}" / f"q{place:06d}.js"
+        _script(file, f"{CALL.decode()}{number},{place},{_json(_shown(row))});")
         written.add(file)
         chosen = row["answers"].get(row.get("select"), {})
         questions.append(
             {
                 "id": str(row["problem_id"]),
                 "prompt": str(row.get("prompt", ""))[:SNIPPET],
+                "graded": row.get("gold_known") is not False,
                 "right": bool(chosen.get("correct")),
                 "failed": row["error"] is not None,
                 "tokens": sum(cost.get("new_tokens", 0) for cost in row["cost"].values()),
             }
         )
     named = {part: _name(config.get(part)) for part in ("search", "verifier", "model", "task")}
-    n = (config.get("budget") or {}).get("n")
-    return {"name": run.resolve().name, **named, "n": n, "questions": questions}
+    return {**named, "n": (config.get("budget") or {}).get("n"), "questions": questions}
 
 
 def _about(run: Path) -> Mapping[str, Any]:
@@ -107,12 +131,15 @@ def _last_rows(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page needs of a row."""
-    traces = ("steps", "why", "scores", "score", "finished", "answer", "correct")
-    fields = ("prompt", "answers", "select", "cost", "seconds", "error", "population")
+    """What the page needs of a row; what an imported trace lacks is empty."""
+    lists, values = ("steps", "why", "scores"), ("score", "finished", "answer", "correct")
+    fields = ("prompt", "gold_known", "answers", "select", "cost", "grading", "seconds", "error", "population")
     return {field: row.get(field) for field in fields} | {
-        "traces": [{"why": [], "scores": []} | {name: trace.get(name) for name in traces} for trace in row["traces"]],
-        "reports": [{"population": report["population"]} for report in row["reports"]],
+        "traces": [
+            {name: trace.get(name) or [] for name in lists} | {name: trace.get(name) for name in values}
+            for trace in row["traces"]
+        ],
+        "reports": [{"population": report.get("population") or []} for report in row["reports"]],
     }
 
 
@@ -124,7 +151,11 @@ def _name(part: Any) -> str:
 
 def _json(value: Any) -> str:
     """JSON that is safe inside a script: ASCII, without <, > and &."""
-    text = json.dumps(finite(value), allow_nan=False, separators=(",", ":"))
+    dumped = partial(json.dumps, allow_nan=False, separators=(",", ":"))
+    try:
+        text = dumped(value)
+    except ValueError:  # an infinite weight: rare, and looking for it takes longer than all the rest
+        text = dumped(finite(value))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

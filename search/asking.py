@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ponder.types import Problem, Trace
+from ponder.types import Problem, Step, Trace
 
 
 def question(about: Problem, prompt: str, tag: str) -> Problem:
@@ -17,6 +18,29 @@ def question(about: Problem, prompt: str, tag: str) -> Problem:
         tag: what tells this question from others about the same problem.
     """
     return Problem(f"{about.id}/{tag}", prompt, about.meta, verbatim=True)
+
+
+def follow_up(about: Problem, prompt: str, tag: str) -> Problem:
+    """A prompt that shall be answered as the problem is: the question template, which says how, stays around it.
+
+    Args:
+        about: the problem that is solved.
+        prompt: what stands in place of its question.
+        tag: what tells this question from others about the same problem.
+    """
+    return Problem(f"{about.id}/{tag}", prompt, about.meta)
+
+
+def answering(problem: Problem, reply: Trace) -> Trace:
+    """A reply to a follow-up as a solution of the problem itself, for verifiers, votes and rows."""
+    return replace(reply, problem=problem)
+
+
+def told(trace: Trace, text: str) -> Trace:
+    """A trace with words put into the model's mouth; it goes on after them, also if it had ended."""
+    if trace.steps and trace.steps[-1].why == "eos":
+        trace = replace(trace, steps=(*trace.steps[:-1], Step(trace.steps[-1].text)), closed=False)
+    return replace(trace, steps=(*trace.steps, Step(text)))
 
 
 def numbered(candidates: Sequence[Trace], name: str = "Solution") -> str:

@@ -159,6 +159,7 @@ def mgsm(
     stated: bool = True,
     last_number: bool = False,
     percent: bool = False,
+    translations: bool = False,
 ) -> MGSM:
     """The problems of one language or of all in turn, ids such as `mgsm-de-000`.
 
@@ -171,6 +172,7 @@ def mgsm(
         stated: a solution without a box is read by what it states as its answer.
         last_number: without that, by its last number.
         percent: an answer and its hundredfold are equal.
+        translations: each problem's `meta["questions"]` holds it in all languages, for `search=cross_lingual`.
 
     Raises:
         UserError: an unknown language, no file, no row of the language, or a row that is none.
@@ -179,6 +181,7 @@ def mgsm(
         raise UserError(f"task.language={language} is unknown", f"allowed: {', '.join(LANGUAGES)}, all")
     most, items, places = first(limit), list[Item](), set[tuple[str, str]]()
     counts = dict.fromkeys(LANGUAGES, 0)
+    everywhere: dict[str, dict[str, str]] = {}  # by the problem's place: its question in each language
 
     def keep(row: Row, lang: str) -> None:
         if lang not in counts:
@@ -190,15 +193,18 @@ def mgsm(
         gold = number_of(str(written_gold))
         if gold is None:
             raise ValueError(f"answer={written_gold!r} is no number")
+        questions = everywhere.setdefault(place[1], {})
+        questions[lang] = row["question"]
         if language in ("all", lang):
-            items.append(Item(f"mgsm-{lang}-{counts[lang]:03d}", row["question"], gold, {"lang": lang}))
+            meta = {"lang": lang, "questions": questions} if translations else {"lang": lang}
+            items.append(Item(f"mgsm-{lang}-{counts[lang]:03d}", row["question"], gold, meta))
         places.add(place)
         counts[lang] += 1
 
     if path is not None:
         rows(path, {"question": str}, check=lambda row: keep(row, str(row.get("lang", language))))
     else:
-        for lang in LANGUAGES if language == "all" else (language,):
+        for lang in LANGUAGES if translations or language == "all" else (language,):
             rows(None, {"question": str}, hub=(HUB, lang), check=partial(keep, lang=lang))
     if not items:
         have = ", ".join(lang for lang, count in counts.items() if count)

@@ -32,7 +32,7 @@ TASK = Arithmetic(level=1, limit=2)
 async def rows(path: Path, strategy: Any, policy: Any, verifier: Any, budget: Budget) -> list[dict[str, Any]]:
     """The rows of a run over two questions."""
     setup = Setup(
-        {"policy": policy.varied(Picking(temperature=1.0))},
+        dict.fromkeys(("policy", "draft"), policy.varied(Picking(temperature=1.0))),
         {"verifier": verifier},
         solution=Until(max_tokens=64),
         max_steps=8,

@@ -61,7 +61,7 @@ class Lab:
 
     def contexts(self, sampler: Any, verifier: Any, seeds: Any, budget: Any = None) -> Any:
         setup = Setup(
-            samplers={"policy": sampler},
+            samplers={"policy": sampler, "draft": sampler},
             verifiers={"verifier": verifier},
             step=self.step,
             solution=Until(max_tokens=self.max_tokens),

@@ -10,7 +10,10 @@ from ponder.errors import UserError
 from ponder.ledger import Budget
 from ponder.protocols import Picking
 from ponder.samplers.toy_language import ToyLanguage
+from ponder.search import select
 from ponder.search.hedged_sampling import HedgedSampling
+from ponder.search.weights import probability
+from tests.laws.speaking import Speaker
 
 
 class Watched(ToyLanguage):
@@ -72,3 +75,20 @@ def test_a_budget_for_one_solution_leaves_the_greedy_one(lab: Any, even: Any) ->
 def test_values_out_of_range_are_named(key: Any, value: Any) -> None:
     with pytest.raises(UserError, match=rf"search\.{key}={value!r}"):
         HedgedSampling(4, **{key: value})
+
+
+def test_a_verifier_may_choose(lab: Any) -> None:
+    """X-MBR by exact agreement: the answer that most others support; without `weight` no verifier is asked."""
+
+    class Agreement:
+        range = (0.0, 1.0)
+
+        def compare(self, traces: Any) -> list[float]:
+            return [sum(other.text == trace.text for other in traces) / len(traces) for trace in traces]
+
+    replies: Any = {"solve": ["four", "five", "five"]}
+    population, ctx = lab.run(HedgedSampling(3, weight=probability), Speaker(replies), Agreement())
+    assert select.argmax(population, lambda trace: trace.text, np.random.default_rng(0)) == "five"
+    assert ctx.ledger.total.verifier_calls == 2  # distinct texts
+    _, ctx = lab.run(HedgedSampling(3), Speaker(replies), Agreement())
+    assert ctx.ledger.total.verifier_calls == 0

@@ -85,16 +85,43 @@ def test_a_second_call_refreshes_and_removes_only_what_it_wrote(run: Path) -> No
     view.main([str(run)])
     out = run / "view"
     (out / "data" / "r0" / "mine.js").write_text("mine")
+    (out / "data" / "r0" / "q000008.js").write_text("mine too, though it is named as a question's file")
     (out / "data" / "r0" / "q000009.js").write_text("ponder.question(0,9,{});")
     first = {path: path.read_bytes() for path in sorted(out.rglob("*.js")) if path.name != "q000009.js"}
     view.main([str(run)])
     assert {path: path.read_bytes() for path in sorted(out.rglob("*.js"))} == first
 
 
-def test_a_page_of_somebody_else_is_not_overwritten(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (run / "index.html").write_text("my homepage")
-    refused(capsys, [str(run), f"out={run}"], "a page that is not ours")
-    assert (run / "index.html").read_text() == "my homepage"
+def test_a_run_that_is_gone_leaves_no_folder(run: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other", [question("one", [])])
+    view.main([str(run), str(other), f"out={tmp_path / 'page'}"])
+    assert sorted(path.name for path in (tmp_path / "page" / "data").iterdir()) == ["index.js", "r0", "r1"]
+    view.main([str(run), f"out={tmp_path / 'page'}"])
+    assert sorted(path.name for path in (tmp_path / "page" / "data").iterdir()) == ["index.js", "r0"]
+
+
+@pytest.mark.parametrize("name", ["index.html", "page.js", "page.css", "data"])
+def test_a_page_of_somebody_else_is_not_overwritten(run: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    (run / name).write_text("my homepage")
+    refused(capsys, [str(run), f"out={run}"], "a page that is not ours", name)
+    assert (run / name).read_text() == "my homepage"
+
+
+def test_runs_of_equal_names_are_told_apart(tmp_path: Path) -> None:
+    folders = [write(tmp_path / part / "run", [question("q", [])]) for part in ("a", "b")]
+    other = write(tmp_path / "other", [question("q", [])])
+    view.main([*map(str, [*folders, other]), f"out={tmp_path / 'page'}"])
+    assert [told["name"] for told in index(tmp_path / "page")] == [*map(str, folders), "other"]
+
+
+def test_what_an_imported_row_lacks_is_empty(tmp_path: Path) -> None:
+    bare = {"problem_id": 7, "gold_known": False, "traces": [{"answer": "1", "steps": None}], "reports": [{"cost": {}}]}
+    view.main([str(write(tmp_path / "run", [bare])), f"out={tmp_path / 'page'}"])
+    (told,) = index(tmp_path / "page")[0]["questions"]
+    assert told == {"id": "7", "prompt": "", "graded": False, "right": False, "failed": False, "tokens": 0}
+    data = stored(tmp_path / "page" / "data" / "r0" / "q000000.js", "question")[2]
+    empty: dict[str, Any] = {"steps": [], "why": [], "scores": [], "score": None, "finished": None, "correct": None}
+    assert (data["traces"], data["reports"]) == ([empty | {"answer": "1"}], [{"population": []}])
 
 
 def refused(capsys: pytest.CaptureFixture[str], given: list[str], *words: str) -> None:
