@@ -53,6 +53,11 @@ class CrossLingual:
                 where = f"search.instructions.{language}={text!r}"
                 raise UserError(f"{where} has no place for the question", "write {question} where it goes")
 
+    @property
+    def instructed(self) -> str:
+        """The role that is asked in words, and so needs a model that follows instructions."""
+        return "policy"
+
     async def __call__(self, problem: Problem, ctx: Context) -> Population:
         """Asks in every language and pools the answers; see `ponder.protocols.Strategy`."""
         languages = list(self.instructions)[: self.n]
