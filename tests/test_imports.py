@@ -54,7 +54,7 @@ HEAVY_FILES = {
 }
 """Where torch, vllm and transformers may be imported, inside functions."""
 
-ONLY_SCRIPTS = {"hydra", "omegaconf", "wandb"}
+ONLY_SCRIPTS = {"hydra", "omegaconf", "wandb", "wandb_workspaces", "plotly"}
 
 
 class Import(NamedTuple):

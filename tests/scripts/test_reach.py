@@ -74,3 +74,12 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 def test_one_size_is_not_enough(capsys: Any) -> None:
     assert reach([point("a", 1, share(20), 1.0)], 0.5) == {}
     assert "a has one N only" in capsys.readouterr().err
+
+
+def test_coverage_is_no_reference_for_methods() -> None:
+    """An oracle is cheaper than every method; the multiple is of the cheapest real one."""
+    oracle = [point("pass@k", n, share(right), cost) for n, right, cost in ((1, 20, 1.0), (4, 60, 4.0))]
+    real = [point("real", n, share(right), cost) for n, right, cost in ((1, 20, 50.0), (4, 60, 200.0))]
+    found = reach([*oracle, *real], 0.4)
+    assert found["real"]["new_tokens"].ratio is None
+    assert found["pass@k"]["new_tokens"].ratio == pytest.approx(0.02)
