@@ -13,7 +13,7 @@ from ponder.scripts.results import COVERAGE, Bill, Row, Stop
 
 AXES = ("new_tokens", "generated_tokens", "verifier_tokens", "verifier_calls", "flops", "seconds")
 """What a question costs: new tokens of the policy, new tokens of all models, and the rest over all models."""
-DRAWS = 50_000  # random subsets over all questions of a point: a Monte-Carlo error of 0.23 percentage points at most
+DRAWS = 50_000  # random subsets over all questions of a point: from 25 questions on a Monte-Carlo error below 0.23 %
 
 
 class Fewer(NamedTuple):

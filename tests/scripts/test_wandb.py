@@ -21,7 +21,7 @@ import pytest
 from ponder.errors import UserError
 from ponder.scripts.metrics import mean_interval, wilson
 from ponder.scripts.wandb_figures import ANYTIME, FINAL, MEAN, RUNNING, SCALING, STEP, STOPS, TABLE, steps
-from ponder.scripts.wandb_recorder import WandbRecorder
+from ponder.scripts.wandb_recorder import Journal, WandbRecorder
 from tests.scripts.command import by_problem, environment, ponder, ponder_here, rows, runs
 
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning")  # W&B's own
@@ -433,6 +433,19 @@ def test_a_failed_question_that_is_tried_again_is_told_of_anew(tmp_path: Path) -
     check_running(point, [*rest, well[1]])
     check_anytime(second.having("anytime/accuracy"), [*rest, well[1]])
     check_summary(second.summary, well)
+
+
+def test_a_kill_while_the_journal_is_written_leaves_the_one_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path / "run.json", ["ponder", None, "offline"], questions=3)
+    journal.write()
+    journal.questions = 4
+    monkeypatch.setattr(Path, "replace", broken)
+    with pytest.raises(ConnectionError):
+        journal.write()
+    assert Journal.read(journal.path, journal.place).questions == 3
+    assert Journal.read(journal.path, ["ponder", "us", "online"]).questions == 0
 
 
 def test_a_run_that_began_without_it_is_told_whole(tmp_path: Path) -> None:
