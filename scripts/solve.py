@@ -96,9 +96,18 @@ def in_background(work: Coroutine[Any, Any, V]) -> V:
         if _loop is None:
             _loop = asyncio.new_event_loop()
             threading.Thread(target=_loop.run_forever, name="ponder", daemon=True).start()
-    future = asyncio.run_coroutine_threadsafe(work, _loop)
+    ended = threading.Event()
+
+    async def until_ended() -> V:
+        try:
+            return await work
+        finally:
+            ended.set()
+
+    future = asyncio.run_coroutine_threadsafe(until_ended(), _loop)
     try:
         return future.result()
     except BaseException:
         future.cancel()
+        ended.wait(10)  # what is being written down is written before its file is closed
         raise
