@@ -117,7 +117,7 @@ def _check_asked(strategy: Any, setup: Setup, config: DictConfig, choices: Mappi
         raise UserError(
             f"search={choices.get('search')} asks a model in words; "
             f"model={choices.get('model')} follows no instructions",
-            "model=smollm2 or model=local; or another judge: search.judge=judge "
+            "model=smollm2 or model=local; or another model where the search names who is asked: search.judge=judge "
             "+roles.judge._target_=ponder.samplers.vllm_engine.VLLMSampler +roles.judge.model=DIR",
         )
 
