@@ -26,7 +26,7 @@ from ponder.scripts.command import console
 from ponder.scripts.composing import check_verifiers, composed, digest, git_commit, made_verifier, whole
 from ponder.scripts.processbench import Figures, Judged, Result, evaluate
 from ponder.scripts.records import search_fields
-from ponder.scripts.rows import RowFile, read_rows
+from ponder.scripts.rows import RowFile, read_rows, write_about
 from ponder.scripts.solve import in_background
 from ponder.tasks.processbench import ProcessBench
 from ponder.types import Population, Problem, Score, Trace
@@ -142,7 +142,7 @@ def processbench(config: DictConfig, choices: Mapping[str, str]) -> None:
     rows = RowFile(path / ROWS)
     try:
         about = {**stamp, "config": plain, "questions": len(problems)}
-        (path / "run.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        write_about(path, about)
         in_background(
             run(
                 task,

@@ -28,20 +28,25 @@ def arguments(
     dirs: list[str] = []
     options = dict(defaults)
     for argument in argv:
-        key, equals, value = argument.partition("=")
-        if equals and key in defaults:
-            if value not in choices.get(key, [value]):
-                raise UserError(
-                    f"{key}={value}: unknown value {value!r}", f"allowed for {key}: {', '.join(choices[key])}"
-                )
-            options[key] = value
-        elif argument == "-" or Path(argument).exists() or not (equals or argument.startswith("-")):
+        key, equals, _ = argument.partition("=")
+        folder = argument == "-" or Path(argument).exists() or not (equals or argument.startswith("-"))
+        if folder and not (equals and key in defaults):
             dirs.append(argument)
         else:
-            raise UserError(f"unknown key {key!r} in {argument!r}", f"allowed keys: {', '.join(defaults)}")
+            options |= option(argument, defaults, choices)
     if not dirs:
         raise UserError("no folder given", f"name at least one: {name} DIR... (see --help)")
     return dirs, options
+
+
+def option(argument: str, defaults: Mapping[str, str], choices: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """One key=value, as a dictionary of it; arguments and errors as for `arguments`."""
+    key, equals, value = argument.partition("=")
+    if not equals or key not in defaults:
+        raise UserError(f"unknown key {key!r} in {argument!r}", f"allowed keys: {', '.join(defaults)}")
+    if value not in choices.get(key, [value]):
+        raise UserError(f"{argument}: unknown value {value!r}", f"allowed for {key}: {', '.join(choices[key])}")
+    return {key: value}
 
 
 def command(name: str, usage: str, work: Callable[[Sequence[str]], None], argv: Sequence[str] | None) -> None:

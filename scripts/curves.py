@@ -14,9 +14,9 @@ from ponder.errors import UserError
 from ponder.scripts import fits, paper
 from ponder.scripts.command import arguments, command, console
 from ponder.scripts.comparing import compare, compare_at_cost
-from ponder.scripts.metrics import mean_interval
+from ponder.scripts.metrics import Values, mean_interval
 from ponder.scripts.plots import AXES, interactive, plot
-from ponder.scripts.points import Point, anytime, draws, points
+from ponder.scripts.points import Point, anytime, draws, mean, points
 from ponder.scripts.reach import reach
 from ponder.scripts.reach import table as needs_table
 from ponder.scripts.results import COVERAGE, MAJORITY, Row, count, load, warn
@@ -127,18 +127,20 @@ def told(rows: Sequence[Row], at: Sequence[int]) -> list[dict[str, Any]]:
         scored = any(row.scored for row in members)
         for key, select in POOLS.items():
             if select in (COVERAGE, MAJORITY) or scored:
-                pool[key] = {str(k): _expected(members, k, select)[0] for k in ladder(n, at)}
-        pool["pass_at_interval"] = {str(k): _expected(members, k, COVERAGE)[1] for k in ladder(n, at)}
+                values = {str(k): _values(members, k, select) for k in ladder(n, at)}
+                pool[key] = {k: mean(of) for k, of in values.items()}
+                if select == COVERAGE:
+                    pool["pass_at_interval"] = {k: mean_interval(of)[1] for k, of in values.items()}
         pool["coverage_law"] = fits.plain([laws[name]])[0] if name in laws else None
         found.append(pool)
     return found
 
 
-def _expected(rows: Sequence[Row], k: int, select: str) -> tuple[float, tuple[float, float]]:
+def _values(rows: Sequence[Row], k: int, select: str) -> Values:
     values: dict[Any, list[float]] = {}
     for row in rows:
         values.setdefault(row.problem, []).append(row.at(k, select, draws(len(rows))).value)
-    return mean_interval(values)
+    return values
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -176,7 +178,7 @@ def _curves(argv: Sequence[str]) -> None:
     more = options["fits"] == "yes"
     saturated, spread = (fits.saturations(found), fits.spreads(found, rows)) if more else ([], [])
     if options["paper"] == "yes":
-        under = points(load(dirs, "policy"), at or [2**i for i in range(16)])
+        under = points(paper.relabelled(rows), at or [2**i for i in range(16)])
         files += paper.plot(under, out)
     wrote = f"wrote {', '.join(map(str, files))}"
     if options["format"] == "json":

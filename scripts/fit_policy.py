@@ -188,7 +188,7 @@ def _cost(row: Row, n: int, cost: str) -> float:
     """Of a row with n of its samples."""
     if cost == "n":
         return float(n)
-    return row.spent(cost) if n == row.n else row.spent(cost) * min(1.0, n / (len(row.pool) or row.n))
+    return row.spent(cost) * (1.0 if n == row.n else row.share(n))
 
 
 def _mean(outcomes: Sequence[Outcome]) -> Outcome:

@@ -14,7 +14,7 @@ from scipy.optimize import OptimizeWarning, curve_fit, least_squares
 
 from ponder.scripts.metrics import Interval, pass_at_k
 from ponder.scripts.plots import curves
-from ponder.scripts.points import INDEPENDENT, Point, pooled
+from ponder.scripts.points import INDEPENDENT, Point, grouped, pooled
 from ponder.scripts.results import COVERAGE, Row
 from ponder.types import Floats
 
@@ -128,10 +128,7 @@ def coverage_laws(rows: Iterable[Row], seed: int = 0) -> list[CoverageLaw]:
 
 def pools(rows: Iterable[Row]) -> list[tuple[str, int, list[Row]]]:
     """Name, N and rows of every pool of independent samples, the largest of each search."""
-    groups: dict[tuple[str, str], dict[tuple[int, str], list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        if row.search in INDEPENDENT:
-            groups[row.label, row.search][row.n, row.ceilings].append(row)
+    groups = grouped(row for row in rows if row.search in INDEPENDENT)
     return [(f"{label}: {search}" if label else search, *pooled(sizes)) for (label, search), sizes in groups.items()]
 
 

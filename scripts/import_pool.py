@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from ponder.errors import UserError
 from ponder.runner import cost_fields
 from ponder.scripts.command import arguments, command
 from ponder.scripts.results import count, warn
-from ponder.scripts.rows import RowFile
+from ponder.scripts.rows import RowFile, read_about, write_about
 from ponder.search.select import SELECTORS
 from ponder.tasks import equivalence, loading
 from ponder.types import Cost, Population, Problem, Step, Trace
@@ -156,7 +155,7 @@ def _import(argv: Sequence[str]) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "rows.jsonl").unlink(missing_ok=True)
-            (folder / "run.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+            write_about(folder, about)
             stored = RowFile(folder / "rows.jsonl")
         except OSError as error:
             raise UserError(f"out={options['out']}: cannot be written ({error})", "name another folder") from error
@@ -171,9 +170,8 @@ def _import(argv: Sequence[str]) -> None:
 def _ours(folder: Path, file: str) -> bool:
     """Whether a folder holds an earlier import of the file."""
     try:
-        about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        return bool(about["config"]["imported_from"] == file)
-    except (OSError, ValueError, KeyError, TypeError):
+        return bool(read_about(folder, "imported_from")["config"]["imported_from"] == file)
+    except UserError:
         return False
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
 from rich.table import Table
 
-from ponder.scripts.plots import save
+from ponder.scripts.plots import save, sizes
 from ponder.scripts.points import Point
-from ponder.scripts.results import COVERAGE, MAJORITY
+from ponder.scripts.results import COVERAGE, MAJORITY, Row
 
 COLUMNS = {
     "pass@1": COVERAGE,
@@ -73,8 +73,13 @@ def table(points: Sequence[Point]) -> Table:
     return shown
 
 
+def relabelled(rows: Iterable[Row]) -> list[Row]:
+    """Rows under the labels that the table has: the policy on its task."""
+    return [replace(row, label=f"{row.model} on {row.problem[0]}") for row in rows]
+
+
 def labels(points: Sequence[Point]) -> list[str]:
-    """The policies and tasks of points that were grouped by `policy on task`, in order."""
+    """The policies and tasks of the points of `relabelled` rows, in order."""
     return list(dict.fromkeys(p.method.partition(": ")[0] for p in points))
 
 
@@ -114,10 +119,7 @@ def plot(points: Sequence[Point], out: Path) -> list[Path]:
                 axes.plot(where, middle, color=colors[method], marker="o", markersize=4, label=name)
                 low, high = [100 * p.low for p in of], [100 * p.high for p in of]
                 axes.fill_between(where, low, high, color=colors[method], alpha=0.12, linewidth=0)
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(sorted({p.n for p in points}))
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        sizes(axes, points)
         axes.set(title=f"ours: {label}", xlabel="generations (samples or particles)", ylabel="accuracy, %")
     rows = [row for row in TABLE if row.task == "MATH500"]
     for i, method in enumerate(COLUMNS.values()):

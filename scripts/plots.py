@@ -86,11 +86,10 @@ def plot(points: Sequence[Point], xs: Sequence[str], y: str, title: str, out: Pa
                 axes.plot(where, middle, markersize=5, linestyle=style, label=label, **drawn)
                 axes.fill_between(where, low, high, color=color, alpha=0.12, linewidth=0)
         named = named or bool(axes.get_legend_handles_labels()[1])
-        axes.set_xscale("log", base=2 if x == "n" else 10)
         if x == "n":
-            axes.set_xticks(sorted({p.n for p in points}))
-            axes.xaxis.set_major_formatter(ScalarFormatter())
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            sizes(axes, points)
+        else:
+            axes.set_xscale("log")
         axes.set(xlabel=AXES[x])
         axes.grid(True, which="major", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -99,6 +98,14 @@ def plot(points: Sequence[Point], xs: Sequence[str], y: str, title: str, out: Pa
     if named:
         figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return save(figure, out, name)
+
+
+def sizes(axes: Any, points: Sequence[Point]) -> None:
+    """A horizontal axis of N: doublings are equally far, and the sizes are written out."""
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sorted({p.n for p in points}))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def save(figure: Figure, out: Path, name: str) -> list[Path]:

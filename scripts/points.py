@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ponder.scripts.metrics import EXACT, mean_interval
+from ponder.scripts.metrics import EXACT, Values, mean_interval
 from ponder.scripts.results import COSTS, COVERAGE, MAJORITY, Bill, Row, Stop, load, warn
 
 INDEPENDENT = {"best_of_n": ("argmax", "weighted_vote"), "self_consistency": ("majority",), "coverage": ()}
 """Searches whose samples are independent, so that any subset is a smaller run; with selectors always shown."""
 SUBSETS = ("argmax", "majority", "weighted_vote")
 """Selectors whose expectation over the subsets of a pool is known."""
+Sizes = dict[tuple[int, str], list[Row]]
 ERROR = 0.001
 """The largest Monte-Carlo standard error that a point may have: a tenth of a percentage point."""
 
@@ -91,10 +92,7 @@ def summarise(dirs: Sequence[str | Path], group: str = "search", at: Sequence[in
 
 def points(rows: Iterable[Row], at: Sequence[int] = ()) -> list[Point]:
     """The points of some rows; see `summarise`."""
-    groups: dict[tuple[str, str], dict[tuple[int, str], list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        groups[row.label, row.search][row.n, row.ceilings].append(row)
-    found: list[Point] = []
+    groups, found = grouped(rows), list[Point]()
     for (label, search), sizes in groups.items():
         prefix = f"{label}: " if label else ""
         for (n, ceilings), members in sizes.items():
@@ -129,7 +127,20 @@ def points(rows: Iterable[Row], at: Sequence[int] = ()) -> list[Point]:
     return sorted(found, key=lambda point: (point.method, point.n, point.new_tokens))
 
 
-def pooled(sizes: Mapping[tuple[int, str], list[Row]]) -> tuple[int, list[Row]]:
+def grouped(rows: Iterable[Row]) -> dict[tuple[str, str], Sizes]:
+    """Rows by label and search, and within these by N and ceilings."""
+    groups: dict[tuple[str, str], Sizes] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        groups[row.label, row.search][row.n, row.ceilings].append(row)
+    return groups
+
+
+def mean(values: Values) -> float:
+    """Mean accuracy over problems; see `ponder.scripts.metrics.mean_interval`."""
+    return float(np.mean([np.mean(of_problem) for of_problem in values.values()]))
+
+
+def pooled(sizes: Sizes) -> tuple[int, list[Row]]:
     """The largest N and its rows: without ceilings, if there are such."""
     (n, ceilings) = max(sizes, key=lambda size: (not size[1], size[0]))
     return n, sizes[n, ceilings]
@@ -145,8 +156,7 @@ def _point(method: str, n: int, rows: Sequence[Row], select: str, ks: Iterable[i
         value = row.stored(select) if stored else row.at(n, select, draws(len(rows)))
         values[row.problem].append(value.value)
         variance += value.stderr**2
-        size = len(row.pool) or row.n
-        scale = 1.0 if stored else min(n, size) / size
+        scale = 1.0 if stored else row.share(n)
         bill = row.bill(["policy"]) if sampler_only else row.bill()
         bills[row.problem].append({name: cost * scale for name, cost in bill.items()})
         if row.search in INDEPENDENT:
@@ -161,7 +171,7 @@ def _point(method: str, n: int, rows: Sequence[Row], select: str, ks: Iterable[i
         bills,
         seconds=not sampler_only,
         stderr=sqrt(variance) / len(rows),
-        pass_at={k: mean_interval(of)[0] for k, of in covered.items() if of},
+        pass_at={k: mean(of) for k, of in covered.items() if of},
     )
 
 
@@ -218,14 +228,15 @@ def anytime(rows: Iterable[Row], x: str, stops: int = 8) -> list[Point]:
     Returns:
         Points of methods named "search · selector (anytime)".
     """
-    groups: dict[tuple[str, str], dict[tuple[int, str], list[Row]]] = defaultdict(lambda: defaultdict(list))
+    of_select: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row.search not in INDEPENDENT and row.select in SUBSETS:
-            groups[row.label, f"{row.search} · {row.select}"][row.n, row.ceilings].append(row)
+            of_select[row.select].append(row)
+    groups = [(key, select, sizes) for select, of in of_select.items() for key, sizes in grouped(of).items()]
     found: list[Point] = []
-    for (label, method), sizes in groups.items():
+    for (label, search), select, sizes in groups:
         n, members = pooled(sizes)
-        paths = [row.path(method.rpartition(" · ")[2]) for row in members]
+        method, paths = f"{search} · {select}", [row.path(select) for row in members]
         firsts = [next((s.bill[x] for s in path[:-1] if s.bill[x] > 0), 0.0) for path in paths]
         most = max(path[-1].bill[x] for path in paths)
         if not any(firsts):

@@ -25,7 +25,7 @@ from ponder.scripts.composing import (
     whole,
 )
 from ponder.scripts.progress import Progress
-from ponder.scripts.rows import RowFile, read_rows
+from ponder.scripts.rows import RowFile, read_about, read_rows, write_about
 from ponder.scripts.run import GROUPS
 from ponder.scripts.solve import in_background
 from ponder.scripts.stored import Stored, StoredTask
@@ -53,7 +53,7 @@ def build(config: DictConfig, choices: Mapping[str, str]) -> list[dict[str, Any]
     found, verifiers = [], dict[str, Any]()
     for folder in stored_runs(Path(config.run)):
         folder = folder if folder.name not in ("", "..") else folder.resolve()
-        about, rows = _about(folder), read_rows(folder / "rows.jsonl")
+        about, rows = read_about(folder, "seed", "select.name"), read_rows(folder / "rows.jsonl")
         if not rows:
             raise UserError(f"no row in {folder / 'rows.jsonl'}", "has a question finished yet?")
         merged = over(config, about["config"])
@@ -95,7 +95,7 @@ def stored_runs(folder: Path) -> list[Path]:
     if (folder / "rows.jsonl").exists():
         return [folder]
     below = [path.parent for path in sorted(folder.rglob("rows.jsonl"))]
-    found = [one for one in below if "rescored_from" not in _about(one)["config"]]
+    found = [one for one in below if "rescored_from" not in read_about(one)["config"]]
     if not found:
         what = f"no rows.jsonl of a run under run={folder}" if folder.exists() else f"run={folder} does not exist"
         raise UserError(what, "give the folder of a run, or one above several runs")
@@ -133,23 +133,6 @@ def _verifier(merged: DictConfig, names: Mapping[str, str]) -> Any:
     return verifier
 
 
-def _about(folder: Path) -> dict[str, Any]:
-    """What a run's run.json holds.
-
-    Raises:
-        UserError: it is missing, or not what `ponder` writes.
-    """
-    path = folder / "run.json"
-    try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        about["run_id"], about["config"]["seed"], about["config"]["select"]["name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is missing or unreadable ({error})", "it stands beside rows.jsonl in every run of ponder"
-        ) from error
-    return about
-
-
 def _names(about: Mapping[str, Any]) -> dict[str, str]:
     """Which option each group of a stored run had."""
     return {key: value["name"] for key, value in about["config"].items() if key in GROUPS and "name" in (value or {})}
@@ -176,7 +159,7 @@ def _rescore(config: DictConfig, choices: Mapping[str, str]) -> None:
         rows = RowFile(path / "rows.jsonl")
         try:
             described = {**parts["stamp"], "config": parts["config"], **told}
-            (path / "run.json").write_text(json.dumps(described, indent=1) + "\n")
+            write_about(path, described)
             in_background(run(**parts, rows=rows, recorders=[Progress(path), *([logger] if logger else [])]))
         finally:
             rows.close()

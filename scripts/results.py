@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from ponder.errors import UserError
 from ponder.scripts.metrics import EXACT, Expectation, Pool, best_of_k, pass_at_k, vote_at_k
-from ponder.scripts.rows import read_rows
+from ponder.scripts.rows import read_about, read_rows
 
 COSTS = ("new_tokens", "all_tokens", "verifier_tokens", "verifier_calls", "flops", "seconds")
 """What a question costs, over all roles; new tokens are the policy's. docs/curves.md says how each is counted."""
@@ -44,6 +44,7 @@ class Row:
         data: the row as stored.
         ceilings: the budget's ceilings for a question, such as "new_tokens=500".
         parameters: by role, the weights of its model, where known.
+        model: the name of the policy's model.
     """
 
     label: str
@@ -55,6 +56,7 @@ class Row:
     data: Mapping[str, Any]
     ceilings: str = ""
     parameters: Mapping[str, float] = field(default_factory=dict)
+    model: str = "unnamed"
 
     @property
     def failed(self) -> bool:
@@ -89,6 +91,11 @@ class Row:
             [float("nan") if weight is None else weight for _, _, weight in population],
             [bool(traces[index].get("finished", True)) for index, _, _ in population],
         )
+
+    def share(self, k: int) -> float:
+        """What part of the samples k are, and of the cost; all where there are fewer."""
+        size = len(self.pool) or self.n
+        return min(k, size) / size
 
     def stored(self, select: str) -> Expectation:
         """Whether the answer that a selector gave is right."""
@@ -154,7 +161,7 @@ def load(dirs: Sequence[str | Path], group: str = "search") -> list[Row]:
     Args:
         dirs: folders, searched through, or rows.jsonl files.
         group: what to keep apart besides search, selector and size: "search" for nothing, a part of the configuration
-            such as "verifier", "run", "level" for the questions' difficulty, or "policy" for model and task.
+            such as "verifier", "run", or "level" for the questions' difficulty.
 
     Raises:
         UserError: a folder is missing or holds no rows, or a run.json is missing.
@@ -183,20 +190,14 @@ def load(dirs: Sequence[str | Path], group: str = "search") -> list[Row]:
 
 
 def _load_run(path: Path, group: str) -> Iterator[Row]:
-    about = path.with_name("run.json")
-    try:
-        run = json.loads(about.read_text(encoding="utf-8"))
-        config: Mapping[str, Any] = run["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{about} is missing or unreadable ({error})", "it stands beside rows.jsonl in every run"
-        ) from error
+    run = read_about(path.parent)
+    config = run["config"]
     data = read_rows(path)
     if len(data) < (run.get("questions") or 0):
         warn(f"{path} is incomplete: {len(data)} of {run['questions']} questions")
     if ungraded := sum(not row.get("gold_known", True) for row in data):
         warn(f"{path}: {ungraded} rows without a gold answer are left out")
-    task, search, budget = _name(config, "task"), _name(config, "search"), config.get("budget") or {}
+    task, search, budget = named(config, "task"), named(config, "search"), config.get("budget") or {}
     setup = json.dumps([config.get(part) for part in PARTS], sort_keys=True)
     ceilings = " ".join(f"{name}={budget[name]:g}" for name in CEILINGS if budget.get(name))
     for row in data:
@@ -214,24 +215,25 @@ def _load_run(path: Path, group: str) -> Iterator[Row]:
                 data=row,
                 ceilings=ceilings,
                 parameters=run.get("parameters") or {},
+                model=named(config, "model"),
             )
 
 
 def _label(group: str, path: Path, config: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    if group == "policy":
-        return f"{_name(config, 'model')} on {_name(config, 'task')}"
     if group == "level":
         level = (row.get("meta") or {}).get("level")
         return "no level" if level is None else f"level {level}"
-    return path.parent.name if group == "run" else "" if group == "search" else _name(config, group)
+    return path.parent.name if group == "run" else "" if group == "search" else named(config, group)
 
 
-def _name(config: Mapping[str, Any], part: str) -> str:
-    """The name of a part of the configuration, or the last word of its class or path."""
+def named(config: Mapping[str, Any], part: str, otherwise: str = "unnamed") -> str:
+    """The name of a part of the configuration, or the last word of its class or path; `otherwise` where it has none."""
     value = config.get(part)
     if isinstance(value, Mapping):
-        value = value.get("name") or value.get("path") or value.get("_target_")
-    return str(value or "unnamed").rstrip("/").replace("/", ".").rsplit(".", 1)[-1]
+        if name := value.get("name"):
+            return str(name)
+        value = value.get("path") or value.get("_target_")
+    return str(value or otherwise).rstrip("/").replace("/", ".").rsplit(".", 1)[-1]
 
 
 def count(number: int, noun: str) -> str:

@@ -6,12 +6,16 @@ import fcntl
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import IO, Any
 
 from ponder.errors import UserError
 from ponder.runner import Row
+
+ABOUT = "run.json"
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -31,7 +35,7 @@ def each_row(path: Path) -> Iterator[Row]:
                 continue
             try:
                 row = json.loads(line)
-                row["problem_id"]
+                hash(row["problem_id"])
             except (ValueError, KeyError, TypeError) as error:
                 if not line.endswith(b"\n"):
                     break
@@ -39,6 +43,34 @@ def each_row(path: Path) -> Iterator[Row]:
                     f"{path}:{number} is no row: {error}", "delete the line; its question will run again"
                 ) from error
             yield row
+
+
+def read_about(folder: Path, *needed: str) -> dict[str, Any]:
+    """What the run.json of a run's folder holds.
+
+    Args:
+        folder: where rows.jsonl is.
+        needed: keys within its configuration that must be there, such as "select.name".
+
+    Raises:
+        UserError: it is missing, or not what `ponder` writes.
+    """
+    path = folder / ABOUT
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        about["config"].keys()
+        for key in needed:
+            reduce(getitem, key.split("."), about["config"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} is missing or unreadable ({error})", "it stands beside rows.jsonl in every run of ponder"
+        ) from error
+    return about
+
+
+def write_about(folder: Path, about: Mapping[str, Any]) -> None:
+    """Writes a run's run.json."""
+    (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 class RowFile:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +32,7 @@ from ponder.scripts.composing import (
 )
 from ponder.scripts.progress import Progress
 from ponder.scripts.records import search_fields
-from ponder.scripts.rows import RowFile
+from ponder.scripts.rows import RowFile, write_about
 from ponder.scripts.solve import in_background
 from ponder.search.select import SELECTORS
 
@@ -112,7 +111,7 @@ def _check_asked(strategy: Any, setup: Setup, config: DictConfig, choices: Mappi
     Raises:
         UserError: says how to bind another model.
     """
-    role = getattr(strategy, "instructed", None) or getattr(strategy, "judge", None)
+    role = getattr(strategy, "instructed", None)
     if role and deaf(getattr(setup.samplers.get(role), "model", None), config):
         raise UserError(
             f"search={choices.get('search')} asks a model in words; "
@@ -167,7 +166,7 @@ def _job(config: DictConfig) -> None:
         questions, setup = sum(1 for _ in parts["task"].problems()), parts["setup"]
         described = {**parts["stamp"], "config": plain, "questions": questions}
         described["parameters"] = sizes({**setup.samplers, **setup.verifiers})
-        (path / "run.json").write_text(json.dumps(described, indent=1) + "\n")
+        write_about(path, described)
         recorders = [Progress(path), *([logger] if logger else [])]
         in_background(run(**parts, rows=rows, describe=search_fields, config=plain, recorders=recorders))
     finally:

@@ -12,7 +12,8 @@ from typing import Any
 
 from ponder.errors import UserError
 from ponder.scripts.command import arguments, command
-from ponder.scripts.rows import each_row, finite
+from ponder.scripts.results import named
+from ponder.scripts.rows import each_row, finite, read_about
 
 USAGE = """usage: ponder-view RUN... [out=DIR]
 
@@ -107,21 +108,14 @@ def _run(run: Path, number: int, data: Path, written: set[Path]) -> dict[str, An
                 "tokens": sum(cost.get("new_tokens", 0) for cost in row["cost"].values()),
             }
         )
-    named = {part: _name(config.get(part)) for part in ("search", "verifier", "model", "task")}
-    return {**named, "n": (config.get("budget") or {}).get("n"), "questions": questions}
+    parts = {part: named(config, part, otherwise="-") for part in ("search", "verifier", "model", "task")}
+    return {**parts, "n": (config.get("budget") or {}).get("n"), "questions": questions}
 
 
 def _about(run: Path) -> Mapping[str, Any]:
     if not (run / "rows.jsonl").is_file():
         raise UserError(f"{run} holds no run: there is no rows.jsonl", "give the folder of a run, as in runs/NAME")
-    try:
-        about: Mapping[str, Any] = json.loads((run / "run.json").read_text(encoding="utf-8"))
-        about["config"].get("search")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{run / 'run.json'} is missing or unreadable ({error})", "it stands beside rows.jsonl in every run"
-        ) from error
-    return about
+    return read_about(run)
 
 
 def _last_rows(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -141,12 +135,6 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "reports": [{"population": report.get("population") or []} for report in row["reports"]],
     }
-
-
-def _name(part: Any) -> str:
-    if isinstance(part, Mapping):
-        part = part.get("name") or part.get("_target_")
-    return str(part or "-")
 
 
 def _json(value: Any) -> str:

@@ -116,10 +116,9 @@ def _generated(costs: Mapping[str, Mapping[str, float]]) -> float:
 def _fewer(row: Row, bill: Bill, draws: int) -> Mapping[int, Fewer]:
     if row.search not in INDEPENDENT or row.select not in SUBSETS:
         return {}
-    size = len(row.pool) or row.n
     return {
         k: Fewer(
-            {name: cost * min(k, size) / size for name, cost in bill.items()},
+            {name: cost * row.share(k) for name, cost in bill.items()},
             row.at(k, row.select, draws).value,
             row.at(k, COVERAGE).value,
         )

@@ -19,6 +19,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from ponder.errors import UserError
+from ponder.scripts.results import named
 from ponder.scripts.wandb_figures import STEP, TABLE, Figures, Tally, steps
 from ponder.scripts.wandb_question import question
 
@@ -165,7 +166,7 @@ class Session:
         import wandb
 
         config = run["config"]
-        self._search, self._n = _name(config, "search"), int((config.get("budget") or {}).get("n") or 1)
+        self._search, self._n = named(config, "search", ""), int((config.get("budget") or {}).get("n") or 1)
         self._questions, self._tally = max(run["questions"], 1), Tally()
         self._id = re.sub(r"[^\w.-]", "-", run["run_id"])[-128:]
         out = config.get("out")
@@ -238,17 +239,12 @@ class Session:
 
 def defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """Group, job type and tags of a run, as its configuration says."""
-    parts = {part: _name(config, part) for part in ("search", "verifier", "model")}
+    parts = {part: named(config, part, "") for part in ("search", "verifier", "model")}
     values = {**parts, "n": (config.get("budget") or {}).get("n"), "seed": config.get("seed")}
     tags = [f"{key}={value}"[:64] for key, value in values.items() if value not in (None, "")]
     if config.get("rescored_from"):
         tags.append("rescored")
-    return {"group": _name(config, "task") or None, "job_type": parts["search"] or None, "tags": tags}
-
-
-def _name(config: Mapping[str, Any], part: str) -> str:
-    found = config.get(part)
-    return str(found.get("name") or "") if isinstance(found, Mapping) else str(found or "")
+    return {"group": named(config, "task", "") or None, "job_type": parts["search"] or None, "tags": tags}
 
 
 def _digest(value: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ponder.errors import UserError
-from ponder.scripts.command import command
+from ponder.scripts.command import command, option
 from ponder.scripts.wandb_figures import FINAL, MEAN
 from ponder.scripts.wandb_question import AXES
 
@@ -163,12 +163,7 @@ def parse(argv: Sequence[str]) -> Mapping[str, str]:
     """
     options = dict(DEFAULTS)
     for argument in argv:
-        key, equals, value = argument.partition("=")
-        if not equals or key not in DEFAULTS:
-            raise UserError(f"unknown key {key!r} in {argument!r}", f"allowed keys: {', '.join(DEFAULTS)}")
-        if value not in CHOICES.get(key, [value]):
-            raise UserError(f"{argument}: unknown value {value!r}", f"allowed for {key}: {', '.join(CHOICES[key])}")
-        options[key] = value
+        options |= option(argument, DEFAULTS, CHOICES)
     if not options["project"]:
         raise UserError("project= is empty", "name the project that the runs were logged to, as in project=ponder")
     return options

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 
-from ponder.types import Problem, Step, Trace
+from ponder.context import Context, gather
+from ponder.types import Population, Problem, Step, Trace
 
 
 def question(about: Problem, prompt: str, tag: str) -> Problem:
@@ -41,6 +42,21 @@ def told(trace: Trace, text: str) -> Trace:
     if trace.steps and trace.steps[-1].why == "eos":
         trace = replace(trace, steps=(*trace.steps[:-1], Step(trace.steps[-1].text)), closed=False)
     return replace(trace, steps=(*trace.steps, Step(text)))
+
+
+async def pooled(ctx: Context, parts: Mapping[str, Awaitable[list[Trace]]]) -> list[Trace]:
+    """Solutions of several requests at once, in the order of the parts.
+
+    What there is of all is reported as each part comes in, so that a budget which ends between them leaves it.
+    """
+    drawn: dict[str, list[Trace]] = {name: [] for name in parts}
+
+    async def one(name: str, part: Awaitable[list[Trace]]) -> None:
+        drawn[name] = await part
+        ctx.report(Population.equal([trace for traces in drawn.values() for trace in traces]))
+
+    await gather(one(name, part) for name, part in parts.items())
+    return [trace for traces in drawn.values() for trace in traces]
 
 
 def numbered(candidates: Sequence[Trace], name: str = "Solution") -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ponder.context import Context, gather
+from ponder.context import Context
 from ponder.errors import UserError
 from ponder.search.arguments import whole
-from ponder.search.asking import question
+from ponder.search.asking import pooled, question
 from ponder.search.lookahead import GREEDY
 from ponder.types import Population, Problem, Trace
 
@@ -62,17 +62,17 @@ class CrossLingual:
         """Asks in every language and pools the answers; see `ponder.protocols.Strategy`."""
         languages = list(self.instructions)[: self.n]
         shares = [len(range(i, self.n, len(languages))) for i in range(len(languages))]
-        drawn: dict[str, list[Trace]] = {language: [] for language in languages}
-
-        async def ask(language: str, share: int) -> None:
-            asked = await self._asked(problem, language, ctx)
-            drawn[language] = await ctx.sample(asked, share)
-            ctx.report(Population.equal([trace for language in languages for trace in drawn[language]]))
-
-        await gather(ask(language, share) for language, share in zip(languages, shares, strict=True))
-        population = Population.equal([trace for language in languages for trace in drawn[language]])
+        asked = {
+            language: self._drawn(problem, language, share, ctx)
+            for language, share in zip(languages, shares, strict=True)
+        }
+        population = Population.equal(await pooled(ctx, asked))
         ctx.report(population)
         return population
+
+    async def _drawn(self, problem: Problem, language: str, share: int, ctx: Context) -> list[Trace]:
+        """A language's share of the solutions."""
+        return await ctx.sample(await self._asked(problem, language, ctx), share)
 
     async def _asked(self, problem: Problem, language: str, ctx: Context) -> Problem:
         """The question as it is asked in a language."""

@@ -50,6 +50,11 @@ class GenSelect:
         whole("n", self.n)
         whole("group", self.group, least=2)
 
+    @property
+    def instructed(self) -> str:
+        """The role that is asked in words, and so needs a model that follows instructions."""
+        return self.judge
+
     async def __call__(self, problem: Problem, ctx: Context) -> Population:
         """Samples n solutions and lets them compete; see `ponder.protocols.Strategy`."""
         traces = await ctx.sample(problem, self.n)

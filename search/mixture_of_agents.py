@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from ponder.context import Context, gather
 from ponder.errors import UserError
 from ponder.search.arguments import whole
+from ponder.search.asking import pooled
 from ponder.search.recursive_aggregation import aggregated
 from ponder.search.universal_self_consistency import favouring
-from ponder.types import Population, Problem, Trace
+from ponder.types import Population, Problem
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,8 @@ class MixtureOfAgents:
         """Proposes layer by layer and aggregates; see `ponder.protocols.Strategy`."""
         roles = [self.proposers[i % len(self.proposers)] for i in range(self.n)]
         counts = {role: roles.count(role) for role in self.proposers if role in roles}
-        drawn: dict[str, list[Trace]] = {role: [] for role in counts}
-
-        async def propose(role: str) -> None:
-            drawn[role] = await ctx.sample(problem, counts[role], role=role)
-            ctx.report(Population.equal([trace for of_role in drawn.values() for trace in of_role]))
-
-        await gather(propose(role) for role in counts)
-        proposals = [trace for of_role in drawn.values() for trace in of_role]
+        asked = {role: ctx.sample(problem, count, role=role) for role, count in counts.items()}
+        proposals = await pooled(ctx, asked)
         for layer in range(1, self.layers):
             written = [aggregated(problem, proposals, ctx, f"layer {layer}.{i}", role) for i, role in enumerate(roles)]
             proposals = await gather(written)

@@ -78,6 +78,11 @@ class SpecReason:
         if self.ahead not in (0, 1):
             raise UserError(f"search.ahead={self.ahead!r} is out of range", "allowed: 0, 1")
 
+    @property
+    def instructed(self) -> str:
+        """The role that is asked in words, and so needs a model that follows instructions."""
+        return self.judge
+
     async def __call__(self, problem: Problem, ctx: Context) -> Population:
         """Drafts, judges and mends n solutions, a step at a time; see `ponder.protocols.Strategy`."""
         traces = [Trace(problem)] * self.n

@@ -50,6 +50,11 @@ class UniversalSelfConsistency:
     def __post_init__(self) -> None:
         whole("n", self.n)
 
+    @property
+    def instructed(self) -> str:
+        """The role that is asked in words, and so needs a model that follows instructions."""
+        return self.judge
+
     async def __call__(self, problem: Problem, ctx: Context) -> Population:
         """Samples n solutions and has one chosen; see `ponder.protocols.Strategy`."""
         traces = await ctx.sample(problem, self.n)

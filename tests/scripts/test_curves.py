@@ -442,3 +442,9 @@ def test_fits_and_spread(runs: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "accuracy as ceiling - gap N^-rate" in shown
     (spread,) = [line for line in shown.splitlines() if "particle_filtering" in line and " 0.0 %" in line]
     assert [cell.strip() for cell in spread.split("│")[-4:-1]] == ["0.875", "1.000", "0.750"]
+
+
+def test_a_name_with_a_dot_is_whole(tmp_path: Path) -> None:
+    write(tmp_path / "run", "astar", 1, [row("p", ["a"], [0.0], "argmax")], model={"name": "gpt-4 T=0.7"})
+    (point,) = summarise([tmp_path], group="model")
+    assert point.method == "gpt-4 T=0.7: astar · argmax"
