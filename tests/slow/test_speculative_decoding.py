@@ -14,6 +14,7 @@ from ponder.tasks.embedded import POLICY
 from ponder.types import Trace
 
 pytest.importorskip("vllm")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # of vLLM
 NGRAM = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4, "prompt_lookup_min": 2}
 
 
