@@ -15,6 +15,8 @@ from ponder.scripts import fits, paper
 from ponder.scripts.command import arguments, command, console
 from ponder.scripts.comparing import compare, compare_at_cost
 from ponder.scripts.metrics import Values, mean_interval
+from ponder.scripts.notes import counts
+from ponder.scripts.notes import table as counts_table
 from ponder.scripts.plots import AXES, interactive, plot
 from ponder.scripts.points import Point, anytime, draws, mean, points
 from ponder.scripts.reach import reach
@@ -22,9 +24,9 @@ from ponder.scripts.reach import table as needs_table
 from ponder.scripts.results import COVERAGE, MAJORITY, Row, count, load, warn
 
 YES = ("no", "yes")
+GROUPS = ("search", "verifier", "model", "task", "run", "level")
 CHOICES = {
     "y": ("accuracy", "error"),
-    "group": ("search", "verifier", "model", "task", "run", "level"),
     "sort": ("method", "accuracy"),
     "format": ("table", "json"),
     "anytime": YES,
@@ -41,7 +43,7 @@ Reads every rows.jsonl under the DIRs and prints accuracy against compute; write
            (default new_tokens)
   y=       vertical axis: accuracy, error (default accuracy)
   group=   keep apart, besides search, selector, N and ceilings: search (nothing more, default), verifier, model, task,
-           run, level (the questions' difficulty)
+           run, level (the questions' difficulty), or any key of the configuration, as in group=search.threshold
   at=      smaller N to compute from independent samples, as in at=1,4,16 (default: powers of 4)
   against= the method that the others are held against, as in 'against=best_of_n · argmax' (default: majority voting)
   reach=   an accuracy: also prints what each method costs to get there, as in reach=0.8
@@ -92,6 +94,11 @@ def parse(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     dirs, options = arguments("ponder-curves", argv, DEFAULTS, CHOICES)
     if unknown := [x for x in options["x"].split(",") if x not in AXES]:
         raise UserError(f"x={options['x']}: unknown axis {unknown[0]!r}", f"allowed for x: {', '.join(AXES)}")
+    if options["group"] not in GROUPS and "." not in options["group"]:
+        raise UserError(
+            f"group={options['group']}: no group",
+            f"allowed for group: {', '.join(GROUPS)}, or a key of the configuration such as search.threshold",
+        )
     if not all(k.isdecimal() and int(k) for k in options["at"].split(",") if options["at"]):
         raise UserError(f"at={options['at']}: not a list of N", "allowed for at: whole numbers from 1, as in at=1,4,16")
     if options["reach"] and not _share(options["reach"]):
@@ -176,6 +183,7 @@ def _curves(argv: Sequence[str]) -> None:
     equal = [one for x in xs if x != "n" for one in compare_at_cost(found, x, options["against"])]
     needs = reach(found, float(options["reach"])) if options["reach"] else {}
     more = options["fits"] == "yes"
+    counted = counts(rows)
     saturated, spread = (fits.saturations(found), fits.spreads(found, rows)) if more else ([], [])
     if options["paper"] == "yes":
         under = points(paper.relabelled(rows), at or [2**i for i in range(16)])
@@ -184,6 +192,7 @@ def _curves(argv: Sequence[str]) -> None:
     if options["format"] == "json":
         plain: dict[str, Any] = {"pools": told(rows, at), "points": [point.asdict() for point in shown]}
         plain |= {"comparisons": [one.asdict() for one in (*compared, *equal)]}
+        plain |= {"notes": [one.asdict() for one in counted]} if counted else {}
         plain |= {"saturation": fits.plain(saturated), "spread": fits.plain(spread)} if more else {}
         plain |= {"reach": {m: {k: n.asdict() for k, n in of.items()} for m, of in needs.items()}} if needs else {}
         print(json.dumps(plain, indent=2, ensure_ascii=False))
@@ -192,7 +201,7 @@ def _curves(argv: Sequence[str]) -> None:
     printer.print(table(shown))
     if needs:
         printer.print(needs_table(needs, float(options["reach"])))
-    for more_told in fits.tables(saturated, spread):
+    for more_told in (*fits.tables(saturated, spread), *counts_table(counted)):
         printer.print(more_told)
     if options["paper"] == "yes":
         printer.print(paper.table(under))

@@ -98,7 +98,7 @@ def points(rows: Iterable[Row], at: Sequence[int] = ()) -> list[Point]:
         for (n, ceilings), members in sizes.items():
             if len({row.setup for row in members}) > 1:
                 size = f"N={n} {ceilings}".strip()
-                warn(f"{search} at {size} pools different configurations; apart with group=verifier, model, task, run")
+                warn(f"{search} at {size} pools different configurations; apart with group=verifier, model, search.KEY")
         largest, pool = pooled(sizes)
         ran = {n for n, ceilings in sizes if not ceilings}
         smaller = {k for k in (at or [4**i for i in range(16)]) if k < largest and search in INDEPENDENT}

@@ -161,7 +161,7 @@ def load(dirs: Sequence[str | Path], group: str = "search") -> list[Row]:
     Args:
         dirs: folders, searched through, or rows.jsonl files.
         group: what to keep apart besides search, selector and size: "search" for nothing, a part of the configuration
-            such as "verifier", "run", or "level" for the questions' difficulty.
+            such as "verifier", a key of it such as "search.threshold", "run", or "level" for the questions' difficulty.
 
     Raises:
         UserError: a folder is missing or holds no rows, or a run.json is missing.
@@ -223,6 +223,11 @@ def _label(group: str, path: Path, config: Mapping[str, Any], row: Mapping[str, 
     if group == "level":
         level = (row.get("meta") or {}).get("level")
         return "no level" if level is None else f"level {level}"
+    if "." in group:
+        value: Any = config
+        for key in group.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return f"{group.rpartition('.')[2]}={value}"
     return path.parent.name if group == "run" else "" if group == "search" else named(config, group)
 
 

@@ -14,42 +14,51 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import Qwen2ForCausalLM
 
-from ponder.scripts.embedded import evaluate, models, vocabulary
-from ponder.scripts.embedded.data import Chains, lesson
+from ponder.scripts.embedded import evaluate, models, revisions, second_thoughts, vocabulary
+from ponder.scripts.embedded.data import Chains, Ints, lesson
 from ponder.scripts.embedded.mistakes import Labelled, corrupt, drill, gold_steps, label, split
 from ponder.tasks.arithmetic import Chain
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "tasks" / "embedded"
 BATCH_TOKENS = 3072
-BASE_STEPS, POLICY_STEPS = 2000, 700
+BASE_STEPS, POLICY_STEPS, REVISER_STEPS = 2000, 700, 2000
+# The draft is taught for a shorter time, or it would be as good as the policy: the task is small.
+DRAFT_BASE_STEPS, DRAFT_STEPS = 850, 250
 DRILL_STEPS = 400
 ROUNDS = ((2500, 1.0), (1200, 0.6), (800, 0.3))  # updates and learning-rate factor; what fools it is mined between them
-CURRICULUM = ((0.15, 3), (0.5, 8), (1.0, 18))
+Curriculum = tuple[tuple[float, int], ...]
+CURRICULUM: Curriculum = ((0.15, 3), (0.5, 8), (1.0, 18))  # until what part of the updates, the most operations
+REVISER_CURRICULUM: Curriculum = ((0.3, 3), (0.8, 8), (1.0, 18))
+ALL_LENGTHS: Curriculum = ((1.0, 18),)
 SAMPLED_LENGTHS = (2, 4, 6, 6, 8, 10, 13, 16)
 
 Source = Callable[[random.Random], Labelled]
+Lesson = Callable[[np.random.Generator, int, int], tuple[Ints, NDArray[np.float32]]]
+CLEAN, NOISY = partial(lesson, clean=True), partial(lesson, clean=False)
 
 log = logging.getLogger("train_embedded")
 
 
 def train_language(
-    model: Qwen2ForCausalLM, steps: int, clean: bool, seed: int, curriculum: bool, factor: float
+    model: Qwen2ForCausalLM, steps: int, lesson: Lesson, seed: int, curriculum: Curriculum, factor: float
 ) -> Qwen2ForCausalLM:
-    """Teaches a language model the clean or the noisy teacher's solutions.
+    """Teaches a language model a teacher's solutions.
 
     Args:
         model: trained in place.
         steps: number of updates.
-        clean: which teacher.
+        lesson: a teacher: batches of about so many tokens, of problems of so many operations.
         seed: of the data.
-        curriculum: begin with short problems.
+        curriculum: how long problems may be, and until when.
         factor: of the learning rates.
     """
     rng = np.random.default_rng(seed)
@@ -57,10 +66,8 @@ def train_language(
     begin = time.monotonic()
     for step in range(steps):
         progress = step / steps
-        longest = next(n for until, n in CURRICULUM if progress < until) if curriculum else CURRICULUM[-1][1]
-        ids, weights = (
-            torch.from_numpy(x) for x in lesson(rng, BATCH_TOKENS, int(rng.integers(1, longest + 1)), clean)
-        )
+        longest = next(n for until, n in curriculum if progress < until)
+        ids, weights = (torch.from_numpy(x) for x in lesson(rng, BATCH_TOKENS, int(rng.integers(1, longest + 1))))
         logits = model(input_ids=ids[:, :-1], use_cache=False).logits
         losses = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         weight = weights[:, 1:].flatten()
@@ -210,15 +217,34 @@ def train(out: Path, seed: int) -> None:
     torch.manual_seed(seed + 1)
     base = Qwen2ForCausalLM(models.config(models.POLICY_LAYERS))
     log.info("base: %d parameters", sum(p.numel() for p in base.parameters()))
-    train_language(base, BASE_STEPS, clean=True, seed=seed + 1, curriculum=True, factor=1.0)
+    train_language(base, BASE_STEPS, CLEAN, seed + 1, CURRICULUM, factor=1.0)
     torch.manual_seed(seed)
     prm = models.RewardModel.grown(base)
-    train_language(base, POLICY_STEPS, clean=False, seed=seed + 2, curriculum=False, factor=0.5)
+    train_language(base, POLICY_STEPS, NOISY, seed + 2, ALL_LENGTHS, factor=0.5)
     models.save_policy(base, out / "policy")
     vocabulary.save(out / "policy")
     log.info("reward model: %d parameters", sum(p.numel() for p in prm.parameters()))
     train_prm(prm, DRILL_STEPS, [(1.0, drill_row)], seed + 3, 1.0)
     tune_prm(prm, models.load_policy(out / "policy"), out, seed)
+
+
+def train_draft(out: Path, seed: int) -> None:
+    """Trains the policy's smaller sibling in the same way and writes it to `out`/draft."""
+    torch.manual_seed(seed + 10)
+    draft = Qwen2ForCausalLM(models.config(models.DRAFT_LAYERS, models.DRAFT_HIDDEN))
+    log.info("draft: %d parameters", sum(p.numel() for p in draft.parameters()))
+    train_language(draft, DRAFT_BASE_STEPS, CLEAN, seed + 10, CURRICULUM, factor=1.0)
+    train_language(draft, DRAFT_STEPS, NOISY, seed + 11, ALL_LENGTHS, factor=0.5)
+    models.save_policy(draft, out / "draft")
+    vocabulary.save(out / "draft")
+
+
+def train_reviser(out: Path, seed: int) -> None:
+    """Tunes the policy in `out` on second thoughts and writes what comes of it to `out`/reviser."""
+    reviser = models.load_policy(out / "policy").train()
+    train_language(reviser, REVISER_STEPS, revisions.lesson, seed + 12, REVISER_CURRICULUM, factor=1.0)
+    models.save_policy(reviser, out / "reviser")
+    vocabulary.save(out / "reviser")
 
 
 def tune_prm(prm: models.RewardModel, policy: Qwen2ForCausalLM, out: Path, seed: int) -> None:
@@ -234,12 +260,16 @@ def tune_prm(prm: models.RewardModel, policy: Qwen2ForCausalLM, out: Path, seed:
         log.info("round %d done", number + 1)
 
 
+PARTS = {"policy": train, "draft": train_draft, "reviser": train_reviser}
+
+
 def main() -> None:
     """Parses the command line and runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder of policy/ and prm/")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=PARTS, action="append", help="train this part alone; may be given twice")
     parser.add_argument("--evaluate", action="store_true", help="measure only")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -250,8 +280,10 @@ def main() -> None:
     )
     torch.set_num_threads(args.threads)
     if not args.evaluate:
-        train(args.out, args.seed)
+        for name in args.only or PARTS:
+            PARTS[name](args.out, args.seed)
     evaluate.report(args.out, log)
+    second_thoughts.report(args.out, log)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ponder.context import Context
 from ponder.search.arguments import number, whole
-from ponder.search.asking import answering, follow_up, numbered
+from ponder.search.asking import answering, follow_up, numbered, told
 from ponder.search.universal_self_consistency import favouring
-from ponder.types import Population, Problem
+from ponder.types import Population, Problem, Trace
 
 AGAIN = """{question}
 
@@ -27,6 +28,9 @@ class SequentialFeedback:
 
     A critic says of each attempt whether it is right, and nothing else: no reason, and never the answer. A wrong one is
     followed by another that sees the earlier ones, until one is accepted, N are made, or the attempts fill the context.
+    With `inline` the verdict is put into the attempt itself and the model goes on from there: for models that were
+    trained to revise what they wrote. Each attempt then holds the ones before it.
+
     The critic is a verifier: the exact checker (`verifier=task_oracle`) gives the protocol's upper bound, a reward
     model what it is worth without gold. The accepted attempt, else the best scored, gets all but a trace of the weight;
     the population holds all attempts, so that average, best, worst and majority of N can be told.
@@ -36,6 +40,7 @@ class SequentialFeedback:
         threshold: an attempt is accepted from this score on.
         shown: how many of the last attempts the next one sees, from 1; all if None.
         context: tokens that the attempts shown may have together; when they have more the search ends. None for no end.
+        inline: the verdict as words after the attempt, such as "Wait"; None to ask anew.
 
     Raises:
         UserError: an argument out of range.
@@ -45,6 +50,7 @@ class SequentialFeedback:
     threshold: float = 0.5
     shown: int | None = None
     context: int | None = 8192
+    inline: str | None = None
 
     def __post_init__(self) -> None:
         whole("n", self.n)
@@ -54,9 +60,9 @@ class SequentialFeedback:
                 whole(name, value)
 
     @property
-    def instructed(self) -> str:
-        """The role that is asked in words, and so needs a model that follows instructions."""
-        return "policy"
+    def instructed(self) -> str | None:
+        """The role that is asked in words, and so needs a model that follows instructions; None if none is."""
+        return "policy" if self.inline is None else None
 
     async def __call__(self, problem: Problem, ctx: Context) -> Population:
         """Makes attempts until one is accepted; see `ponder.protocols.Strategy`."""
@@ -67,11 +73,26 @@ class SequentialFeedback:
             best = attempts[int(scores.argmax())]
             population = favouring(attempts, [attempts[-1] if scores[-1] >= self.threshold else best])
             ctx.report(population)
-            seen = attempts[-(self.shown or self.n) :]
-            full = self.context is not None and sum(len(one.token_ids) for one in seen) > self.context
-            if len(attempts) >= self.n or scores[-1] >= self.threshold or full:
+            if len(attempts) >= self.n or scores[-1] >= self.threshold or self._full(attempts):
                 return population
-            told = {"question": problem.prompt, "attempts": numbered(seen, "Attempt")}
-            told["verdict"] = VERDICT[min(len(seen), 2)]
-            (reply,) = await ctx.sample(follow_up(problem, AGAIN.format(**told), f"attempt {len(attempts)}"), 1)
-            attempts.append(answering(problem, reply))
+            attempts += await self._again(attempts, ctx)
+
+    def _full(self, attempts: Sequence[Trace]) -> bool:
+        """Whether there is no room for another attempt."""
+        if self.inline is not None and not attempts[-1].finished:
+            return True  # it was cut off by a limit, and cannot go on
+        return self.context is not None and sum(len(one.token_ids) for one in self._seen(attempts)) > self.context
+
+    def _seen(self, attempts: Sequence[Trace]) -> Sequence[Trace]:
+        """The attempts that the next one sees."""
+        return attempts[-1:] if self.inline is not None else attempts[-(self.shown or self.n) :]
+
+    async def _again(self, attempts: Sequence[Trace], ctx: Context) -> list[Trace]:
+        """The next attempt."""
+        problem, seen = attempts[0].problem, self._seen(attempts)
+        if self.inline is not None:
+            return await ctx.sample(told(attempts[-1], self.inline), 1)
+        told_so = VERDICT[min(len(seen), 2)]
+        prompt = AGAIN.format(question=problem.prompt, attempts=numbered(seen, "Attempt"), verdict=told_so)
+        replies = await ctx.sample(follow_up(problem, prompt, f"attempt {len(attempts)}"), 1)
+        return [answering(problem, reply) for reply in replies]

@@ -45,11 +45,12 @@ class SpecReason:
     ahead is thrown away, and billed.
 
     The row's notes say how many steps were drafted, accepted, and written by the policy instead, and in tokens of which
-    kind; the ledger has drafts under the role "draft".
+    kind; the acceptance rate, and which share of the solutions' tokens the policy was saved. The ledger has drafts
+    under the role "draft".
 
     Args:
         n: solutions, from 1.
-        threshold: a step is accepted from this score on, in [0, 9]; the paper takes 3 to 9.
+        threshold: a step is accepted from this score on, in [0, 9]; the paper takes 3 to 9. At 0 nobody is asked.
         judge: the role that is probed, "policy" in the paper; or "verifier", whose score in [0, 1] counts ninefold.
         digit: of a probe: "greedy", the likeliest digit, or "expected", the mean under their probabilities.
         first_steps: the policy writes so many steps before the draft may.
@@ -125,6 +126,8 @@ class SpecReason:
 
     async def _scores(self, traces: Sequence[Trace], drafts: Sequence[Trace], ctx: Context) -> Sequence[float]:
         """From 0 to 9 for each draft; 9 for what had ended before."""
+        if self.threshold <= 0:
+            return [9.0] * len(drafts)  # whatever the judge would say
         new = [draft for trace, draft in zip(traces, drafts, strict=True) if trace.alive]
         if self.judge == "verifier":
             found = iter(9.0 * await ctx.score(new))
@@ -157,8 +160,13 @@ class SpecReason:
         """Counts steps and tokens by who wrote them and what became of them."""
         for old, draft, new in zip(traces, drafts, moved, strict=True):
             if old.alive:
-                kind = "accepted" if new is draft else "rejected"
+                good, drafted, kept = new is draft, len(draft.steps[-1].token_ids), len(new.steps[-1].token_ids)
                 ctx.note("drafted steps", 1)
-                ctx.note(f"{kind} steps", 1)
-                ctx.note(f"{kind} tokens", len(draft.steps[-1].token_ids))
-                ctx.note("policy tokens", 0 if new is draft else len(new.steps[-1].token_ids))
+                ctx.note("accepted steps", good)
+                ctx.note("rejected steps", not good)
+                ctx.note("accepted tokens", drafted * good)
+                ctx.note("rejected tokens", drafted * (not good))
+                ctx.note("policy tokens", kept * (not good))
+        noted, kept = ctx.notes, sum(len(trace.token_ids) for trace in moved)
+        noted["acceptance rate"] = noted["accepted steps"] / noted["drafted steps"]
+        noted["saved token rate"] = noted["accepted tokens"] / max(1, kept)

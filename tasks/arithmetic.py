@@ -23,11 +23,11 @@ import random
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_lowercase
 
 from ponder.errors import UserError
-from ponder.types import Problem, Score, Trace
+from ponder.types import Problem, Score, Step, Trace
 
 OPERATIONS = {1: 2, 2: 4, 3: 6, 4: 10, 5: 16}
 SIGNS = "+-*"
@@ -120,6 +120,31 @@ def check(problem: Problem, trace: Trace) -> list[bool]:
     return verdicts
 
 
+def settled(trace: Trace) -> Trace:
+    r"""The solution as it stands after second thoughts, which the embedded reviser has when it is told `?`.
+
+    Example: `a79*6=75  b75+9=84  \boxed{84}  ?a  a79*6=74  b74+9=83  \boxed{83}`, a blank line for each gap.
+
+    A line `?a` takes back the box, and the line that follows stands in for line a; if it differs from it, what came
+    after line a is gone too. A solution that questions nothing is returned as it is.
+    """
+    if "?" not in trace.text:
+        return trace
+    lines, at = list[str](), None
+    for text in trace.text.split(STEP_END):
+        if text.startswith("?"):
+            lines = [line for line in lines if not line.startswith("\\")]
+            at = next((k for k, line in enumerate(lines) if line[:1] == text[1:2]), None)
+        elif at is not None and lines[at] != text:
+            lines[at:], at = [text], None
+        elif at is not None:
+            at = None
+        else:
+            lines.append(text)
+    steps = [Step(line + STEP_END) for line in lines[:-1]] + [Step(lines[-1] if lines else "", why=trace.steps[-1].why)]
+    return replace(trace, steps=tuple(steps))
+
+
 def _begins(solution: str, text: str) -> bool:
     """Whether a text is a beginning of the solution that cuts no number in two."""
     rest = solution[len(text) :]
@@ -185,6 +210,10 @@ class Arithmetic:
         """Whether the answer is the chain's value, however many zeros lead it."""
         return answer is not None and answer.isdecimal() and answer.zfill(2) == self.gold(problem)
 
+    def settled(self, trace: Trace) -> Trace:
+        """The solution as it stands after second thoughts; see `settled`."""
+        return settled(trace)
+
     def check(self, problem: Problem, trace: Trace) -> list[bool]:
         """Whether the solution is still right after each step; see `check`."""
         return check(problem, trace)
@@ -207,4 +236,4 @@ class ArithmeticOracle:
         return scores
 
 
-__all__ = ["Arithmetic", "ArithmeticOracle", "Chain", "apply", "check", "held_out"]
+__all__ = ["Arithmetic", "ArithmeticOracle", "Chain", "apply", "check", "held_out", "settled"]

@@ -31,6 +31,7 @@ GROUPS = sorted({group for group, _ in OPTIONS})
 NEEDS = {
     ("model", "local"): ["model.path={policy}"],
     ("model", "smollm2"): ["model.path={policy}"],
+    ("draft", "vllm"): ["roles.draft.model={policy}"],
     ("experiment", "smollm2_gsm8k"): ["model.path={policy}", "task.path={questions}"],
 }
 

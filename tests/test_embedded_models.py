@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,11 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from ponder.scripts.embedded import evaluate, models, vocabulary  # noqa: E402
+from ponder.scripts.embedded import evaluate, models, revisions, vocabulary  # noqa: E402
 from ponder.scripts.embedded.mistakes import KINDS, corrupt, drill, gold_steps, label, prompt_ids, split  # noqa: E402
 from ponder.tasks import embedded  # noqa: E402
-from ponder.tasks.arithmetic import Arithmetic, Chain, check  # noqa: E402
-from ponder.types import Step, Trace  # noqa: E402
+from ponder.tasks.arithmetic import Arithmetic, Chain, check, settled  # noqa: E402
+from ponder.types import Problem, Step, Trace  # noqa: E402
 
 FOLDER = Path(embedded.__file__).parent
 
@@ -26,9 +27,9 @@ def chains(level: int, limit: int, seed: int = 11) -> list[Chain]:
     return [chain for chain in found if chain is not None]
 
 
-@pytest.fixture(scope="module", params=["policy", "prm"])
+@pytest.fixture(scope="module", params=["policy", "prm", "draft", "reviser"])
 def tokenizer(request):
-    kind = transformers.AutoTokenizer if request.param == "policy" else transformers.PreTrainedTokenizerFast
+    kind = transformers.PreTrainedTokenizerFast if request.param == "prm" else transformers.AutoTokenizer
     return kind.from_pretrained(FOLDER / request.param)
 
 
@@ -108,5 +109,69 @@ def test_committed_weights_hold_a_small_gate() -> None:
 
 def test_weights_are_small() -> None:
     files = list(FOLDER.rglob("model.safetensors"))
-    assert len(files) == 2
+    assert len(files) == 4
     assert sum(file.stat().st_size for file in files) < 6_000_000
+    assert (FOLDER / "draft" / "model.safetensors").stat().st_size < 1_000_000
+
+
+def test_second_thoughts_are_written_as_the_task_reads_them() -> None:
+    """The teacher of the reviser: the task reads its last word as a whole solution; what it is told has no weight."""
+    tokens, counts = vocabulary.build(), [0, 0]
+    ids, weights = revisions.lesson(np.random.default_rng(3), 6000, 6)
+    for row, weight in zip(ids.tolist(), weights.tolist(), strict=True):
+        text = tokens.decode([token for token in row if token != vocabulary.ID[vocabulary.PAD]])
+        asked, _, written = text.removeprefix(vocabulary.USER).partition(vocabulary.ASSISTANT)
+        chain = Chain.parse(asked)
+        assert chain is not None
+        trace = Trace(Problem("toy", asked), (Step(written.removesuffix(vocabulary.EOS), why="eos"),))
+        stands = settled(trace).text
+        lines = stands.split("\n\n")
+        value, results = f"{chain.start:02d}", []
+        for line, letter, (sign, operand) in zip(lines, "abcdefgh", chain.operations, strict=False):
+            assert line.startswith(f"{letter}{value}{sign}{operand}="), stands
+            value = line[-2:]
+            results.append(value)
+        assert lines[len(results) :] == [rf"\boxed{{{value}}}"], stands
+        assert len(results) == len(chain.operations)
+        begun = len(tokens.encode(asked)) + 2
+        assert not any(weight[:begun])
+        questions = [at for at, token in enumerate(row) if token == vocabulary.ID["?"] and at > begun]
+        assert all(weight[at] == 0 == weight[at - 1] and weight[at + 1] > 1 for at in questions)
+        counts[0] += len(questions)
+        counts[1] += 1
+    assert 0.5 < counts[0] / counts[1] < 3
+
+
+def test_the_reviser_is_the_policy_with_second_thoughts() -> None:
+    """Told `?`, it names a step, redoes it and comes to an end; untold, it never begins to."""
+    policy, reviser = (models.load_policy(FOLDER / name) for name in ("policy", "reviser"))
+    problems = chains(3, 40)
+    prompts = torch.tensor([prompt_ids(chain) for chain in problems])
+    alone, told = (models.sample(model, prompts, 4, 60, 5) for model in (policy, reviser))
+    assert not any(vocabulary.ID["?"] in tokens for part in told for tokens in part)
+
+    def right(drawn: list[list[list[int]]]) -> float:
+        pairs = [(chain, split(tokens)) for chain, part in zip(problems, drawn, strict=True) for tokens in part]
+        return float(np.mean([steps[-1:] == gold_steps(chain)[-1:] for chain, steps in pairs]))
+
+    assert abs(right(alone) - right(told)) < 0.15
+    ask = [vocabulary.ID[vocabulary.STEP_END], vocabulary.ID["?"]]
+    whole = [(prompt, part[0][:-1]) for prompt, part in zip(prompts.tolist(), told, strict=True) if len(part[0]) == 46]
+    assert len(whole) > 30
+    again = torch.tensor([[*prompt, *solution, *ask] for prompt, solution in whole])
+    replies = [vocabulary.build().decode(reply) for (reply,) in models.sample(reviser, again, 1, 60, 6)]
+    form = re.compile(r"([a-f])\n\n\1\d\d[-+*]\d=\d\d\n\n.*\\boxed\{\d\d\}<eos>", re.DOTALL)
+    assert sum(bool(form.fullmatch(reply)) for reply in replies) >= 0.95 * len(replies)
+
+
+def test_the_draft_is_smaller_and_worse() -> None:
+    policy, draft = (models.load_policy(FOLDER / name) for name in ("policy", "draft"))
+    assert sum(p.numel() for p in draft.parameters()) < sum(p.numel() for p in policy.parameters()) / 4
+    problems = chains(3, 100)
+    prompts = torch.tensor([prompt_ids(chain) for chain in problems])
+    right = []
+    for model in (policy, draft):
+        drawn = models.sample(model, prompts, 4, 60, 5)
+        labels = [label(c, split(s)).right for c, part in zip(problems, drawn, strict=True) for s in part]
+        right.append(np.mean([len(of) == 7 and all(of) for of in labels]))
+    assert 0.1 < right[1] < right[0] - 0.05

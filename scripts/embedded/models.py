@@ -16,17 +16,18 @@ from transformers import DynamicCache, LlamaConfig, PreTrainedConfig, Qwen2Confi
 from ponder.scripts.embedded.vocabulary import EOS, ID, PAD, TOKENS
 
 POLICY_LAYERS, PRM_LAYERS = 3, 6
+DRAFT_LAYERS, DRAFT_HIDDEN = 2, 64
 
 
-def config(layers: int) -> Qwen2Config:
-    """The shape of both models; heads of 32 are the smallest that vLLM's CPU attention takes."""
+def config(layers: int, hidden: int = 128) -> Qwen2Config:
+    """The shape of all models; heads of 32 are the smallest that vLLM's CPU attention takes."""
     return Qwen2Config(
         vocab_size=len(TOKENS),
-        hidden_size=128,
-        intermediate_size=384,
+        hidden_size=hidden,
+        intermediate_size=3 * hidden,
         num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=hidden // 64,
         max_position_embeddings=512,
         tie_word_embeddings=True,
         bos_token_id=None,
@@ -212,8 +213,9 @@ def _save(state: dict[str, Tensor], shape: PreTrainedConfig, name: str, folder: 
 
 
 def load_policy(folder: Path) -> Qwen2ForCausalLM:
-    """The policy, in float32, in the shape that is trained."""
-    policy = Qwen2ForCausalLM(config(POLICY_LAYERS))
+    """The policy, or one of its siblings, in float32, in the shape that is trained."""
+    shape = json.loads((folder / "config.json").read_text())
+    policy = Qwen2ForCausalLM(config(shape["num_hidden_layers"], shape["hidden_size"]))
     state = {key: value.float() for key, value in load_file(folder / "model.safetensors").items()}
     policy.load_state_dict({key: value for key, value in state.items() if "o_proj.bias" not in key}, strict=False)
     policy.tie_weights()

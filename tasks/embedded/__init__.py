@@ -1,4 +1,4 @@
-"""Weights and tokenizers of the embedded policy and process reward model; see docs/embedded.md."""
+"""Weights and tokenizers of the embedded policy, its siblings and its process reward model; see docs/embedded.md."""
 
 from pathlib import Path
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ponder.errors import UserError
+from ponder.ledger import Budget
 from ponder.search import select
 from ponder.search.sequential_feedback import SequentialFeedback
 from tests.laws.speaking import Speaker, prompts
@@ -67,6 +68,32 @@ def test_a_full_context_ends_it(lab: Any) -> None:
     model = Speaker({"solve": ["bad"], "attempt": ["fair"]})
     population, _ = lab.run(SequentialFeedback(9, context=7), model, Marks(bad=0.2, fair=0.4))
     assert [trace.text for trace in population.traces] == ["bad", "fair"]  # 4 tokens, then 9
+
+
+def test_inline_the_model_goes_on_after_the_verdict(lab: Any) -> None:
+    model = Speaker({"solve": ["bad", "worse", "good"]})
+    marks = Marks(**{"bad": 0.2, "bad No: worse": 0.1, "bad No: worse No: good": 0.9})
+    strategy = SequentialFeedback(5, inline=" No: ")
+    population, ctx = lab.run(strategy, model, marks)
+    assert [trace.text for trace in population.traces] == ["bad", "bad No: worse", "bad No: worse No: good"]
+    assert chosen(population) == "bad No: worse No: good"
+    assert prompts(model) == ["ask"]
+    assert strategy.instructed is None
+    assert ctx.ledger.total.new_tokens == 4 + 6 + 5
+
+
+def test_inline_an_attempt_that_was_cut_off_is_the_last(lab: Any) -> None:
+    lab.max_tokens = 8
+    model = Speaker({"solve": ["bad", "much too long"]})
+    marks = Marks(**{"bad": 0.2, "bad? much ": 0.1})
+    population, _ = lab.run(SequentialFeedback(5, inline="? "), model, marks)
+    assert [trace.text for trace in population.traces] == ["bad", "bad? much "]
+
+
+def test_inline_a_budget_that_ends_leaves_what_there_was(lab: Any) -> None:
+    model = Speaker({"solve": ["bad", "good"]})
+    population, _ = lab.run(SequentialFeedback(5, inline="?"), model, Marks(bad=0.2), budget=Budget(new_tokens=6))
+    assert [trace.text for trace in population.traces] == ["bad"]
 
 
 @pytest.mark.parametrize(("key", "value"), [("threshold", float("nan")), ("shown", 0), ("context", 0)])

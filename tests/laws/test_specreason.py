@@ -55,6 +55,8 @@ def test_good_steps_are_kept_and_bad_ones_written_by_the_policy() -> None:
         "accepted tokens": 5 + 4,
         "rejected tokens": 4,
         "policy tokens": 7,
+        "acceptance rate": 2 / 3,
+        "saved token rate": 9 / 16,
     }
     assert ctx.ledger.spent["draft"].new_tokens == 5 + 4 + 4
     assert ctx.ledger.spent["policy"].new_tokens == 7 + 3  # and a probe a drafted step
@@ -64,6 +66,7 @@ def test_good_steps_are_kept_and_bad_ones_written_by_the_policy() -> None:
 def test_the_threshold_takes_all_or_nothing(threshold: float, text: str) -> None:
     draft, policy = Speaker({"solve": ["a\n", "b"]}), Speaker({"solve": ["A\n", "B"]}, lambda _: digit(8))
     assert run(SpecReason(1, threshold=threshold), draft, policy)[0].traces[0].text == text
+    assert bool(policy.probed) == (threshold > 0)  # who accepts everything need not ask
 
 
 def test_an_expected_digit_is_the_mean_and_a_greedy_one_the_likeliest() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ponder.errors import UserError
-from ponder.tasks.arithmetic import Arithmetic, ArithmeticOracle, Chain, check, held_out
+from ponder.tasks.arithmetic import Arithmetic, ArithmeticOracle, Chain, check, held_out, settled
 from ponder.types import Problem, Step, Trace, Why
 
 PROBLEM = Problem("toy", "17;a*3;b-5;c+7?")
@@ -124,3 +124,23 @@ def test_settings_are_checked() -> None:
         Arithmetic(level=6)
     with pytest.raises(UserError, match="limit"):
         Arithmetic(limit=-1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "left"),
+    [
+        (["a17*3=51", "b51-5=46"], ["a17*3=51", "b51-5=46"]),
+        (["a1", "b2", r"\boxed{2}", "?a", "a3", "b4", r"\boxed{4}"], ["a3", "b4", r"\boxed{4}"]),
+        (["a1", "b2", "c3", r"\boxed{3}", "?b", "b2", r"\boxed{3}"], ["a1", "b2", "c3", r"\boxed{3}"]),
+        (["a1", "b2", r"\boxed{2}", "?a", "a3"], ["a3"]),
+        (["a1", "b2", r"\boxed{2}", "?b", "b3", r"\boxed{3}", "?a", "a1", r"\boxed{3}"], ["a1", "b3", r"\boxed{3}"]),
+        (["a1", r"\boxed{1}", "?z", "b2", r"\boxed{2}"], ["a1", "b2", r"\boxed{2}"]),
+        (["a1", r"\boxed{1}", "?a"], ["a1"]),
+        (["?"], []),
+    ],
+    ids=["none", "changed", "confirmed", "not done yet", "twice", "no such step", "only asked", "nothing left"],
+)
+def test_a_solution_as_it_stands(lines: list[str], left: list[str]) -> None:
+    trace = trace_of("\n\n".join(lines))
+    assert settled(trace).text == "\n\n".join(left)
+    assert settled(trace).finished
