@@ -26,7 +26,7 @@ LONGEST = 400
 
 
 @dataclass
-class Pupil:
+class Teacher:
     """The noisy teacher at work on one problem: what it has written and how much each token counts in training."""
 
     chain: Chain
@@ -93,13 +93,13 @@ def lesson(rng: np.random.Generator, tokens: int, n: int) -> tuple[Ints, NDArray
     chance, rows, total = random.Random(int(rng.integers(2**31))), [], 0
     while total < tokens:
         for chain in Chains.draw(rng, 8, n).chains():
-            prompt, pupil = prompt_ids(chain), Pupil(chain, chance)
-            pupil.solve(0)
+            prompt, teacher = prompt_ids(chain), Teacher(chain, chance)
+            teacher.solve(0)
             for _ in range(chance.choice(_rounds(n))):
-                if len(prompt) + len(pupil.ids) < LONGEST:
-                    pupil.revise()
-            pupil.write([ID[EOS]])
-            rows.append(([*prompt, *pupil.ids], [*[0.0] * len(prompt), *pupil.weights]))
+                if len(prompt) + len(teacher.ids) < LONGEST:
+                    teacher.revise()
+            teacher.write([ID[EOS]])
+            rows.append(([*prompt, *teacher.ids], [*[0.0] * len(prompt), *teacher.weights]))
             total += len(rows[-1][0])
     longest = max(len(ids) for ids, _ in rows)
     ids = np.full((len(rows), longest), ID[PAD], dtype=np.int64)

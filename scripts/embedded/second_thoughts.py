@@ -50,9 +50,8 @@ def report(folder: Path, log: logging.Logger, level: int = 3, problems: int = 20
     reviser, policy = (models.load_policy(folder / name) for name in ("reviser", "policy"))
     found = [Chain.parse(p.prompt) for p in Arithmetic(level=level, limit=problems, seed=7001).problems()]
     chains = [chain for chain in found if chain is not None]
-    log.info(
-        "policy, level %d, %d problems x %d samples: %s", level, problems, samples, _first(policy, chains, samples)
-    )
+    first = _accuracy(_solutions(policy, chains, samples), 0)
+    log.info("policy, level %d, %d problems x %d samples: %s", level, problems, samples, first)
     thoughts = _solutions(reviser, chains, samples)
     log.info("reviser, the same: %s", _accuracy(thoughts, 0))
     for number in range(1, 5):
@@ -68,10 +67,6 @@ def report(folder: Path, log: logging.Logger, level: int = 3, problems: int = 20
             "of right ones, %.0f tokens with the prompt",
             number, _accuracy(thoughts, -1), seen, mended, broken, lengths,
         )  # fmt: skip
-
-
-def _first(model: Qwen2ForCausalLM, chains: list[Chain], samples: int) -> str:
-    return _accuracy(_solutions(model, chains, samples), 0)
 
 
 def _solutions(model: Qwen2ForCausalLM, chains: list[Chain], samples: int) -> list[Thought]:
