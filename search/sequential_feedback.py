@@ -92,7 +92,7 @@ class SequentialFeedback:
         problem, seen = attempts[0].problem, self._seen(attempts)
         if self.inline is not None:
             return await ctx.sample(told(attempts[-1], self.inline), 1)
-        told_so = VERDICT[min(len(seen), 2)]
-        prompt = AGAIN.format(question=problem.prompt, attempts=numbered(seen, "Attempt"), verdict=told_so)
+        verdict = VERDICT[min(len(seen), 2)]
+        prompt = AGAIN.format(question=problem.prompt, attempts=numbered(seen, "Attempt"), verdict=verdict)
         replies = await ctx.sample(follow_up(problem, prompt, f"attempt {len(attempts)}"), 1)
         return [answering(problem, reply) for reply in replies]
