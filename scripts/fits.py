@@ -195,8 +195,7 @@ def spreads(points: Iterable[Point], rows: Iterable[Row]) -> list[Spread]:
     """How much the seeds of each method's own runs differ; methods of one seed have no line."""
     tokens: dict[tuple[str, int, str], dict[Hashable, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        name = f"{row.label}: {row.search}" if row.label else row.search
-        tokens[name, row.n, row.ceilings][row.problem].append(row.spent("new_tokens"))
+        tokens[row.method, row.n, row.ceilings][row.problem].append(row.spent("new_tokens"))
     found: list[Spread] = []
     for point in points:
         of = tokens.get((point.method.rpartition(" · ")[0], point.n, point.ceilings))

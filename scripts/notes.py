@@ -40,14 +40,13 @@ class Count:
 def counts(rows: Iterable[Row]) -> list[Count]:
     """The notes of every method that has some, at each size."""
     found: list[Count] = []
-    for (label, search), sizes in grouped(rows).items():
+    for sizes in grouped(rows).values():
         for (n, ceilings), members in sorted(sizes.items()):
             noted = [row.data.get("notes") or {} for row in members]
             names = dict.fromkeys(name for notes in noted for name in notes)
             means = {name: _mean(name, noted) for name in names}
             if means:
-                method = f"{label}: {search}" if label else search
-                found.append(Count(method, n, ceilings, len(members), means))
+                found.append(Count(members[0].method, n, ceilings, len(members), means))
     return found
 
 

@@ -59,6 +59,11 @@ class Row:
     model: str = "unnamed"
 
     @property
+    def method(self) -> str:
+        """The search, with what is kept apart."""
+        return f"{self.label}: {self.search}" if self.label else self.search
+
+    @property
     def failed(self) -> bool:
         """Whether the question ended in an error."""
         return self.data.get("error") is not None

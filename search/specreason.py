@@ -167,6 +167,6 @@ class SpecReason:
                 ctx.note("accepted tokens", drafted * good)
                 ctx.note("rejected tokens", drafted * (not good))
                 ctx.note("policy tokens", kept * (not good))
-        noted, kept = ctx.notes, sum(len(trace.token_ids) for trace in moved)
+        noted, written = ctx.notes, sum(len(trace.token_ids) for trace in moved)
         noted["acceptance rate"] = noted["accepted steps"] / noted["drafted steps"]
-        noted["saved token rate"] = noted["accepted tokens"] / max(1, kept)
+        noted["saved token rate"] = noted["accepted tokens"] / max(1, written)

@@ -14,11 +14,13 @@ from transformers import Qwen2ForCausalLM
 
 from ponder.scripts.embedded import models, vocabulary
 from ponder.scripts.embedded.mistakes import LETTER_OF, gold_steps, prompt_ids, split
-from ponder.tasks.arithmetic import Arithmetic, Chain
+from ponder.tasks.arithmetic import Arithmetic, Chain, settled
+from ponder.types import Problem, Step, Trace
 
 ASK = [vocabulary.ID[vocabulary.STEP_END], vocabulary.ID["?"]]
 EOS = vocabulary.ID[vocabulary.EOS]
 LONGEST = 480
+TOKENS = vocabulary.build()
 
 
 @dataclass
@@ -29,20 +31,20 @@ class Thought:
         chain: its problem.
         problem: which one that is.
         ids: everything so far, prompt and <eos> included.
-        steps: the lines as they stand, the box last.
         right: whether the box was right, after each round.
     """
 
     chain: Chain
     problem: int
     ids: list[int]
-    steps: list[list[int]]
     right: list[bool]
 
     def first_wrong(self) -> int | None:
-        """The first line that is not the right solution's, None if all are."""
-        pairs = zip(self.steps, gold_steps(self.chain), strict=False)
-        return next((k for k, (step, gold) in enumerate(pairs) if step != gold), None)
+        """The first line, as the solution stands, that is not the right solution's, None if all are."""
+        written = TOKENS.decode(self.ids[len(prompt_ids(self.chain)) :]).removesuffix(vocabulary.EOS)
+        stands = settled(Trace(Problem("", self.chain.prompt), (Step(written),))).text
+        pairs = zip(stands.split(vocabulary.STEP_END), self.chain.solution.split(vocabulary.STEP_END), strict=False)
+        return next((k for k, (line, gold) in enumerate(pairs) if line != gold), None)
 
 
 def report(folder: Path, log: logging.Logger, level: int = 3, problems: int = 200, samples: int = 8) -> None:
@@ -75,8 +77,8 @@ def _solutions(model: Qwen2ForCausalLM, chains: list[Chain], samples: int) -> li
     thoughts = []
     for number, (chain, prompt, part) in enumerate(zip(chains, prompts, drawn, strict=True)):
         for tokens in part:
-            steps = split(tokens)
-            thoughts.append(Thought(chain, number, [*prompt, *tokens], steps, [steps[-1:] == gold_steps(chain)[-1:]]))
+            right = split(tokens)[-1:] == gold_steps(chain)[-1:]
+            thoughts.append(Thought(chain, number, [*prompt, *tokens], [right]))
     return thoughts
 
 
@@ -93,12 +95,8 @@ def _again(model: Qwen2ForCausalLM, thoughts: list[Thought], seed: int) -> list[
         for k, (reply,) in zip(which, models.sample(model, prompts, 1, 60, 1000 * seed + length), strict=True):
             thought, lines = thoughts[k], split(reply)
             thought.ids = [*thought.ids[:-1], *ASK, *reply]
-            at = LETTER_OF.get(lines[0][0]) if lines else None
-            if at is not None and at < len(thought.steps) - 1 and len(lines) > 1:
-                named[k] = at
-                same = lines[1] == thought.steps[at]
-                thought.steps = [*thought.steps[:-1], *lines[2:]] if same else [*thought.steps[:at], *lines[1:]]
-            thought.right[-1] = bool(lines) and lines[-1] == gold_steps(thought.chain)[-1]
+            named[k] = LETTER_OF.get(lines[0][0]) if lines else None
+            thought.right[-1] = lines[-1:] == gold_steps(thought.chain)[-1:]
     return named
 
 

